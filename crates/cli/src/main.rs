@@ -1,0 +1,2 @@
+//! lateen
+fn main() {}
