@@ -1,1 +1,7 @@
-//! placeholder
+//! The control plane's pure core: resources in, a snapshot and xDS out. No I/O, clock, environment or randomness.
+
+pub mod resource;
+pub mod snapshot;
+pub mod store;
+pub mod translate;
+pub mod view;

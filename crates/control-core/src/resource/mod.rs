@@ -1,0 +1,1 @@
+//! Kubernetes and Istio objects, parsed into the narrow types that translation needs.

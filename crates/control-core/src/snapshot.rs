@@ -1,0 +1,1 @@
+//! The state of the mesh at one moment, indexed for translation.

@@ -1,0 +1,1 @@
+//! The set of known objects and what each event changes.

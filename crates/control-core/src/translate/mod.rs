@@ -1,0 +1,1 @@
+//! Translation of a snapshot into xDS resources.

@@ -1,0 +1,1 @@
+//! What translation knows about the proxy it works for.
