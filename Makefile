@@ -1,0 +1,48 @@
+# Lateen. `make demo` shows the mini mesh; `make test` checks everything.
+SHELL := /bin/bash
+CARGO ?= cargo
+LATEEN := target/release/lateen
+
+.PHONY: help build demo down test unit e2e lint conformance bench-mesh clean
+
+help: ## what there is
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: ## build target/release/lateen
+	@scripts/setup.sh build
+	$(CARGO) build --release --package lateen-cli
+
+demo: ## set up what is missing, start the mini mesh, show it working
+	@scripts/setup.sh demo
+	$(CARGO) build --release --package lateen-cli
+	@scripts/demo.sh
+
+down: ## stop the mesh that `make demo` left running
+	@test ! -x $(LATEEN) || $(LATEEN) down
+
+test: ## everything: format, lints, licences, units, simulation, end to end
+	@scripts/test.sh
+
+unit: ## units and simulation only
+	$(CARGO) test --workspace --exclude lateen-testkit
+
+e2e: ## the real thing: kubectl, namespaces, traffic
+	@scripts/setup.sh test
+	$(CARGO) build --release --package lateen-cli
+	$(CARGO) test --package lateen-testkit --test e2e -- --test-threads=1
+
+lint: ## format, clippy, house rules
+	$(CARGO) fmt --all -- --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) xtask tidy
+
+conformance: ## Istio's behaviour as data, counted by group
+	$(CARGO) test --package lateen-testkit --test conformance -- --nocapture
+
+bench-mesh: ## how fast and small the mini mesh is
+	@scripts/setup.sh test
+	$(CARGO) build --release --package lateen-cli
+	@scripts/bench-mesh.sh
+
+clean: ## remove what was built
+	$(CARGO) clean

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Makes sure that what the build, the demo or the tests need is there.
+# As root it installs Debian packages; otherwise it unpacks them under .tools/ or prints the command that is missing.
+set -euo pipefail
+purpose=${1:-demo}
+root=$(cd "$(dirname "$0")/.." && pwd)
+tools=$root/.tools
+apt_ready=no
+
+say() { printf '%s\n' "$*" >&2; }
+
+fail_with_command() {
+  say "setup: $1 is missing. Install it with:"
+  say "    $2"
+  exit 1
+}
+
+apt_update_once() {
+  [ "$apt_ready" = yes ] && return
+  if [ "$(id -u)" = 0 ]; then
+    say "setup: apt-get update"
+    apt-get update -qq >/dev/null
+  fi
+  apt_ready=yes
+}
+
+# install_package PACKAGE: system-wide as root, unpacked under .tools/ otherwise.
+install_package() {
+  local package=$1
+  command -v apt-get >/dev/null || fail_with_command "$package" "your distribution's package manager, package $package"
+  apt_update_once
+  if [ "$(id -u)" = 0 ]; then
+    say "setup: apt-get install $package"
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
+    return
+  fi
+  say "setup: unpacking Debian's $package under .tools/ (no root)"
+  mkdir -p "$tools/download"
+  (cd "$tools/download" && apt-get download -qq "$package" >/dev/null 2>&1) ||
+    fail_with_command "$package" "sudo apt-get update && sudo apt-get install $package"
+  dpkg -x "$(ls -t "$tools/download/$package"_*.deb | head -n 1)" "$tools/root"
+  mkdir -p "$tools/bin"
+  find "$tools/root/usr/bin" "$tools/root/bin" -type f -executable -exec ln -sf {} "$tools/bin/" \; 2>/dev/null || true
+}
+
+need() {
+  local command=$1 package=$2
+  PATH=$tools/bin:$PATH command -v "$command" >/dev/null || install_package "$package"
+}
+
+kubectl_minor() {
+  PATH=$tools/bin:$PATH kubectl version --client -o json 2>/dev/null | sed -n 's/.*"minor": *"\([0-9]*\).*/\1/p' | head -n 1
+}
+
+command -v cargo >/dev/null || fail_with_command "the Rust toolchain (1.95 or newer)" "curl https://sh.rustup.rs | sh"
+need cc gcc
+[ "$purpose" = build ] && exit 0
+
+need kubectl kubernetes-client
+minor=$(kubectl_minor)
+[ -n "$minor" ] && [ "$minor" -lt 20 ] && fail_with_command "kubectl 1.20 or newer (found 1.$minor)" "sudo apt-get install kubernetes-client"
+exit 0
