@@ -1,0 +1,205 @@
+//! A whole mesh for one test: started in a home of its own, gone when the test ends, also when it fails.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::kubectl::Kubectl;
+
+/// Who runs the mesh.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum User {
+    /// Root, with a range of user ids in the sandbox.
+    Root,
+    /// A user id without any privilege and without subordinate ids.
+    Nobody,
+}
+
+/// The id of [`User::Nobody`]; unlike 65534 it is nobody else's.
+const NOBODY: &str = "64999";
+
+/// A running mesh. Dropping it stops it and removes its home.
+pub struct Cluster {
+    home: tempfile::TempDir,
+    binary: PathBuf,
+    user: User,
+}
+
+impl Cluster {
+    /// Starts a mesh as `user` on a free port and waits until API server and control plane are ready.
+    ///
+    /// # Errors
+    /// When the binary is missing (`LATEEN_BIN`, else `target/release/lateen`) or `up` fails; the error carries what it said.
+    pub fn start(user: User) -> anyhow::Result<Self> {
+        let cluster = Self {
+            home: tempfile::Builder::new().prefix("lateen-e2e-").tempdir()?,
+            binary: binary()?,
+            user,
+        };
+        if user == User::Nobody {
+            let owner = format!("{NOBODY}:{NOBODY}");
+            run(Command::new("chown")
+                .args(["-R", &owner])
+                .arg(cluster.home.path()))?;
+        }
+        cluster.up()?;
+        Ok(cluster)
+    }
+
+    /// `lateen up -d` in this home; also brings a stopped or killed mesh back.
+    ///
+    /// # Errors
+    /// When `up` exits with an error.
+    pub fn up(&self) -> anyhow::Result<()> {
+        self.run(&["up", "--detach", "--port", "0"]).map(drop)
+    }
+
+    /// `lateen down`, keeping the state.
+    ///
+    /// # Errors
+    /// When `down` exits with an error.
+    pub fn down(&self) -> anyhow::Result<()> {
+        self.run(&["down"]).map(drop)
+    }
+
+    /// Runs `lateen ARGS` as the mesh's user and returns what it wrote to standard output.
+    ///
+    /// # Errors
+    /// When it exits with an error; the error carries both streams.
+    pub fn run(&self, args: &[&str]) -> anyhow::Result<String> {
+        let output = self
+            .command(args)
+            .output()
+            .with_context(|| self.binary.display().to_string())?;
+        text_of(&output).with_context(|| format!("lateen {}", args.join(" ")))
+    }
+
+    /// `lateen ARGS` as the mesh's user, not yet started.
+    #[must_use]
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = match self.user {
+            User::Root => Command::new(&self.binary),
+            User::Nobody => {
+                let mut command = Command::new("setpriv");
+                command
+                    .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
+                    .arg(&self.binary);
+                command
+            }
+        };
+        command
+            .args(args)
+            .env("LATEEN_HOME", self.home.path())
+            .env("HOME", self.home.path());
+        command
+    }
+
+    /// The real `kubectl`, pointed at this mesh.
+    #[must_use]
+    pub fn kubectl(&self) -> Kubectl {
+        Kubectl::new(
+            self.home.path().join("kubeconfig"),
+            self.home.path().to_path_buf(),
+        )
+    }
+
+    /// Where this mesh keeps its state.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.keep_logs();
+        }
+        if let Err(error) = self.run(&["down", "--purge"]) {
+            eprintln!("lateen down --purge: {error:#}");
+        }
+    }
+}
+
+impl Cluster {
+    /// A failing test shows the end of the mesh's own logs, since the home is about to go.
+    fn keep_logs(&self) {
+        let Ok(entries) = std::fs::read_dir(self.home.path().join("logs")) else {
+            return;
+        };
+        for path in entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.is_file())
+        {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            eprintln!("--- {}", path.display());
+            for line in &lines[lines.len().saturating_sub(40)..] {
+                eprintln!("{line}");
+            }
+        }
+    }
+}
+
+/// Repeats `check` until it succeeds.
+///
+/// # Errors
+/// The last error, once `limit` has passed.
+pub fn eventually<T>(
+    limit: Duration,
+    mut check: impl FnMut() -> anyhow::Result<T>,
+) -> anyhow::Result<T> {
+    let deadline = std::time::Instant::now() + limit;
+    loop {
+        match check() {
+            Ok(value) => return Ok(value),
+            Err(error) if std::time::Instant::now() >= deadline => {
+                return Err(error.context(format!("not within {limit:?}")));
+            }
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
+    }
+}
+
+/// The top of the repository.
+#[must_use]
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("crates/testkit lies in the repository")
+        .to_path_buf()
+}
+
+fn binary() -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("LATEEN_BIN")
+        .map_or_else(|| repository().join("target/release/lateen"), PathBuf::from);
+    ensure!(
+        path.is_file(),
+        "{} is missing: run `make build`, or set LATEEN_BIN",
+        path.display()
+    );
+    Ok(path)
+}
+
+/// Standard output of a finished process.
+///
+/// # Errors
+/// When it failed; the error carries both streams.
+pub(crate) fn text_of(output: &Output) -> anyhow::Result<String> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(
+        output.status.success(),
+        "{}\n{text}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(text)
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    text_of(&command.output()?).map(drop)
+}

@@ -1,0 +1,86 @@
+//! The processes of a mesh as the machine sees them, from outside every sandbox.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+/// One process: its command line and its environment at start.
+#[derive(Debug)]
+pub struct Process {
+    /// Process id on the machine.
+    pub pid: u32,
+    /// Arguments, joined by blanks.
+    pub command: String,
+    /// `KEY=value` pairs, joined by blanks.
+    pub environment: String,
+}
+
+/// The process with the id in `pid_file` and all its descendants.
+///
+/// # Errors
+/// When the file or `/proc` can't be read.
+pub fn of_mesh(pid_file: &Path) -> anyhow::Result<Vec<Process>> {
+    let text = std::fs::read_to_string(pid_file).with_context(|| pid_file.display().to_string())?;
+    let root: u32 = text.trim().parse().context("a process id")?;
+    let mut parents = BTreeMap::new();
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
+            continue;
+        };
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+        let parent = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
+        parents.insert(pid, parent.unwrap_or(0));
+    }
+    let mut ours = BTreeSet::from([root]);
+    loop {
+        let more: Vec<_> = parents
+            .iter()
+            .filter(|(pid, parent)| ours.contains(parent) && !ours.contains(pid))
+            .map(|(pid, _)| *pid)
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        ours.extend(more);
+    }
+    Ok(ours
+        .into_iter()
+        .filter(|pid| parents.contains_key(pid))
+        .map(describe)
+        .collect())
+}
+
+/// Sends SIGKILL to the processes of the mesh that `select` picks; at least one.
+///
+/// # Errors
+/// When there is none, or the signal can't be sent.
+pub fn kill(pid_file: &Path, select: impl Fn(&Process) -> bool) -> anyhow::Result<()> {
+    let chosen: Vec<_> = of_mesh(pid_file)?
+        .into_iter()
+        .filter(|process| select(process))
+        .collect();
+    ensure!(!chosen.is_empty(), "no such process in the mesh");
+    for process in chosen {
+        let status = Command::new("kill")
+            .args(["-9", &process.pid.to_string()])
+            .status()?;
+        ensure!(status.success(), "kill -9 {}: {status}", process.pid);
+    }
+    Ok(())
+}
+
+fn describe(pid: u32) -> Process {
+    let read = |file: &str| {
+        let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).replace('\0', " ")
+    };
+    Process {
+        pid,
+        command: read("cmdline"),
+        environment: read("environ"),
+    }
+}

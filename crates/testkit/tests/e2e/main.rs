@@ -1,0 +1,10 @@
+//! The mesh as its users meet it: `lateen up`, the real `kubectl`, real interception, real traffic.
+//! Run as root with `--test-threads=1`: every test starts a mesh of its own, some of them as an unprivileged user.
+
+mod answers;
+mod faults;
+mod guide;
+mod leaks;
+mod mini_mesh;
+mod unprivileged;
+mod validation;
