@@ -1,0 +1,9 @@
+//! Rules as an NFNETLINK batch.
+
+mod message;
+mod number;
+mod rule;
+mod ruleset;
+
+pub(crate) use message::{Batch, Part};
+pub(crate) use ruleset::{Mode, delete_table, replace};
