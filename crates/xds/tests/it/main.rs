@@ -1,0 +1,6 @@
+//! What both ends of the discovery protocol promise.
+
+mod catalog;
+mod converge;
+mod rules;
+mod transport;
