@@ -42,7 +42,7 @@ conformance: ## Istio's behaviour as data, counted by group
 bench-mesh: ## how fast and small the mini mesh is
 	@scripts/setup.sh test
 	$(CARGO) build --release --package lateen-cli
-	@scripts/bench-mesh.sh
+	$(CARGO) run --package lateen-testkit --example mesh_figures
 
 clean: ## remove what was built
 	$(CARGO) clean

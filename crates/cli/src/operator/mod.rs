@@ -1,0 +1,7 @@
+//! The tool in the operator's hand: what proxies and control plane hold, asked through the user's `kubectl`.
+
+pub mod kubectl;
+pub mod proxy_config;
+pub mod proxy_status;
+pub mod request;
+pub mod version;
