@@ -7,7 +7,9 @@ pub use envoy_types::pb as envoy;
 pub use envoy_types::pb::google;
 
 pub mod ca;
+pub mod crd;
 pub mod discovery;
+pub mod istio;
 pub mod nds;
 pub mod type_url;
 pub mod typed_struct;

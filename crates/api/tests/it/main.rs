@@ -1,0 +1,4 @@
+//! Behaviour of the wire and resource types.
+
+mod crd;
+mod wire;
