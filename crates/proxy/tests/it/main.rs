@@ -1,0 +1,3 @@
+//! The proxy's shell, from outside.
+
+mod capture;
