@@ -1,4 +1,7 @@
 //! The data plane's shell: capture, listeners, TLS, HTTP, pools, DNS, telemetry, admin, drain.
 
+mod backoff;
 pub mod capture;
+pub mod certs;
+pub mod control_plane;
 pub mod resolv_conf;

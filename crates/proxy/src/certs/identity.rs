@@ -1,0 +1,146 @@
+//! A certificate with its key, and the roots.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use rustls::RootCertStore;
+use rustls::crypto::CryptoProvider;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::FromDer;
+
+use super::CertError;
+
+/// Certificate and key of this workload.
+pub struct Identity {
+    /// Chain and key as rustls presents them.
+    pub certified: Arc<CertifiedKey>,
+    /// `spiffe://<trust domain>/ns/<namespace>/sa/<service account>`
+    pub spiffe_id: Option<String>,
+    /// Serial number, hexadecimal.
+    pub serial: String,
+    /// First moment of validity.
+    pub not_before: SystemTime,
+    /// Last moment of validity.
+    pub not_after: SystemTime,
+    /// Only for a local Envoy: never logged, never sent over a network.
+    key: PrivateKeyDer<'static>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("spiffe_id", &self.spiffe_id)
+            .field("serial", &self.serial)
+            .field("not_after", &self.not_after)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Identity {
+    /// Puts a certificate chain (leaf first) and its key together, and checks that they fit.
+    pub fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        provider: &CryptoProvider,
+    ) -> Result<Identity, CertError> {
+        let leaf = chain
+            .first()
+            .ok_or_else(|| CertError::Answer("the chain is empty".to_owned()))?;
+        let (_, parsed) =
+            X509Certificate::from_der(leaf).map_err(|e| CertError::Answer(e.to_string()))?;
+        let validity = parsed.validity();
+        let (not_before, not_after) = (
+            moment(validity.not_before.timestamp()),
+            moment(validity.not_after.timestamp()),
+        );
+        let serial = parsed.raw_serial_as_string().replace(':', "");
+        let spiffe_id = spiffe_id(&parsed);
+        let signer = provider.key_provider.load_private_key(key.clone_key());
+        let signer = signer.map_err(|e| CertError::Answer(e.to_string()))?;
+        let certified = CertifiedKey::new(chain, signer);
+        certified
+            .keys_match()
+            .map_err(|_| CertError::Answer("it is not for the key of the request".to_owned()))?;
+        Ok(Identity {
+            certified: Arc::new(certified),
+            spiffe_id,
+            serial,
+            not_before,
+            not_after,
+            key,
+        })
+    }
+
+    /// The chain, leaf first.
+    pub fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.certified.cert
+    }
+
+    /// The private key, for a local Envoy over its Unix socket.
+    pub(crate) fn key(&self) -> &PrivateKeyDer<'static> {
+        &self.key
+    }
+
+    /// How long it is valid in all.
+    pub fn lifetime(&self) -> Duration {
+        self.not_after
+            .duration_since(self.not_before)
+            .unwrap_or_default()
+    }
+}
+
+fn moment(seconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs())
+}
+
+fn spiffe_id(certificate: &X509Certificate<'_>) -> Option<String> {
+    let names = certificate.subject_alternative_name().ok()??;
+    names
+        .value
+        .general_names
+        .iter()
+        .find_map(|name| match name {
+            GeneralName::URI(uri) if uri.starts_with("spiffe://") => Some((*uri).to_owned()),
+            _ => None,
+        })
+}
+
+/// What peers' certificates have to lead to.
+#[derive(Debug)]
+pub struct Roots {
+    /// The root certificates.
+    pub certificates: Vec<CertificateDer<'static>>,
+    /// The same as trust anchors.
+    pub anchors: Arc<RootCertStore>,
+}
+
+impl Roots {
+    /// Makes trust anchors of certificates; equal ones count once, and one unusable root makes no other unusable.
+    pub fn new(mut certificates: Vec<CertificateDer<'static>>) -> Result<Roots, CertError> {
+        certificates.sort_by(|a, b| a.as_ref().cmp(b.as_ref()));
+        certificates.dedup();
+        let mut anchors = RootCertStore::empty();
+        certificates.retain(|certificate| anchors.add(certificate.clone()).is_ok());
+        if certificates.is_empty() {
+            return Err(CertError::Answer(
+                "there is no usable root certificate".to_owned(),
+            ));
+        }
+        Ok(Roots {
+            certificates,
+            anchors: Arc::new(anchors),
+        })
+    }
+}
+
+/// The certificates in PEM text.
+pub(crate) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertError> {
+    CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|e| CertError::Answer(e.to_string()))
+}
