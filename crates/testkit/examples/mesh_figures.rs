@@ -13,25 +13,13 @@ fn main() -> anyhow::Result<()> {
     let start = Instant::now();
     let cluster = Cluster::start(User::Root)?;
     let kubectl = cluster.kubectl();
-    println!(
-        "up to API and control plane ready   {:>8.2} s",
-        start.elapsed().as_secs_f64()
-    );
+    println!("up to API and control plane ready   {:>8.2} s", start.elapsed().as_secs_f64());
     let warm = Instant::now();
     cluster.down()?;
     cluster.up()?;
-    println!(
-        "down and up again                   {:>8.2} s",
-        warm.elapsed().as_secs_f64()
-    );
+    println!("down and up again                   {:>8.2} s", warm.elapsed().as_secs_f64());
 
-    kubectl.run(&[
-        "label",
-        "ns",
-        "default",
-        "istio-injection=enabled",
-        "--overwrite",
-    ])?;
+    kubectl.run(&["label", "ns", "default", "istio-injection=enabled", "--overwrite"])?;
     three_deployments(&kubectl)?;
     kubectl.apply(&repository().join("samples/mini-mesh"))?;
     for app in ["frontend", "backend", "db", "curl"] {
@@ -48,25 +36,9 @@ fn three_deployments(kubectl: &Kubectl) -> anyhow::Result<()> {
     kubectl.apply(&repository().join("samples/guide/db.yaml"))?;
     kubectl.apply(&repository().join("samples/guide/backend.yaml"))?;
     kubectl.apply(&repository().join("samples/guide/frontend.yaml"))?;
-    kubectl.run(&[
-        "wait",
-        "deployment",
-        "--all",
-        "--for=condition=Available",
-        "--timeout=60s",
-    ])?;
-    println!(
-        "guide's deployments, apply to ready {:>8.2} s",
-        start.elapsed().as_secs_f64()
-    );
-    kubectl.run(&[
-        "delete",
-        "deployment,service",
-        "db",
-        "backend",
-        "frontend",
-        "--wait=false",
-    ])?;
+    kubectl.run(&["wait", "deployment", "--all", "--for=condition=Available", "--timeout=60s"])?;
+    println!("guide's deployments, apply to ready {:>8.2} s", start.elapsed().as_secs_f64());
+    kubectl.run(&["delete", "deployment,service", "db", "backend", "frontend", "--wait=false"])?;
     Ok(())
 }
 
@@ -75,12 +47,10 @@ fn memory(cluster: &Cluster) -> anyhow::Result<()> {
     let mut total = 0;
     let mut sidecars = Vec::new();
     for process in processes::of_mesh(&cluster.home().join("run/pid"))? {
-        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid))
-            .unwrap_or_default();
+        let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid)).unwrap_or_default();
         let kib = |key: &str| -> u64 {
             let line = rollup.lines().find(|line| line.starts_with(key));
-            line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
-                .unwrap_or(0)
+            line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok()).unwrap_or(0)
         };
         total += kib("Pss:");
         if process.command.contains(" proxy sidecar") && !process.command.contains("container-") {
@@ -89,14 +59,8 @@ fn memory(cluster: &Cluster) -> anyhow::Result<()> {
     }
     sidecars.sort_unstable();
     let median = sidecars.get(sidecars.len() / 2).context("no sidecar")?;
-    println!(
-        "idle sidecar, resident (median)     {:>8.1} MiB",
-        *median as f64 / 1024.0
-    );
-    println!(
-        "whole demo, proportional            {:>8.1} MiB",
-        total as f64 / 1024.0
-    );
+    println!("idle sidecar, resident (median)     {:>8.1} MiB", *median as f64 / 1024.0);
+    println!("whole demo, proportional            {:>8.1} MiB", total as f64 / 1024.0);
     Ok(())
 }
 
@@ -104,16 +68,7 @@ fn memory(cluster: &Cluster) -> anyhow::Result<()> {
 fn time_to_effect(kubectl: &Kubectl) -> anyhow::Result<()> {
     let script = "while :; do b=$(curl -s http://backend/); echo \"$(date +%s%N) $b\"; done";
     let mut child = kubectl
-        .command(&[
-            "exec",
-            "deploy/curl",
-            "-c",
-            "curl",
-            "--",
-            "sh",
-            "-c",
-            script,
-        ])
+        .command(&["exec", "deploy/curl", "-c", "curl", "--", "sh", "-c", script])
         .stdout(Stdio::piped())
         .spawn()?;
     let mut lines = BufReader::new(child.stdout.take().context("stdout")?).lines();
@@ -138,10 +93,7 @@ fn time_to_effect(kubectl: &Kubectl) -> anyhow::Result<()> {
     }
     child.kill()?;
     waits.sort_by(f64::total_cmp);
-    println!(
-        "VirtualService to effect, p50; p99  {:>8.1}; {:.1} ms",
-        waits[25], waits[49]
-    );
+    println!("VirtualService to effect, p50; p99  {:>8.1}; {:.1} ms", waits[25], waits[49]);
     Ok(())
 }
 
@@ -150,28 +102,16 @@ fn fifty_pods(cluster: &Cluster) -> anyhow::Result<()> {
     let start = Instant::now();
     kubectl.run(&["scale", "deployment/db", "--replicas=50"])?;
     eventually(Duration::from_secs(180), || {
-        let ready = kubectl.run(&[
-            "get",
-            "deployment",
-            "db",
-            "-o",
-            "jsonpath={.status.readyReplicas}",
-        ])?;
+        let ready = kubectl.run(&["get", "deployment", "db", "-o", "jsonpath={.status.readyReplicas}"])?;
         ensure!(ready == "50", "{ready} of 50");
         Ok(())
     })?;
-    println!(
-        "50 pods with sidecars ready         {:>8.1} s",
-        start.elapsed().as_secs_f64()
-    );
+    println!("50 pods with sidecars ready         {:>8.1} s", start.elapsed().as_secs_f64());
     std::thread::sleep(Duration::from_secs(10));
     let (before, window) = (ticks(cluster)?, Duration::from_secs(10));
     std::thread::sleep(window);
     let used = (ticks(cluster)? - before) as f64 / 100.0;
-    println!(
-        "idle with 50 pods, of one core      {:>8.1} %",
-        used / window.as_secs_f64() * 100.0
-    );
+    println!("idle with 50 pods, of one core      {:>8.1} %", used / window.as_secs_f64() * 100.0);
     Ok(())
 }
 
@@ -179,18 +119,9 @@ fn fifty_pods(cluster: &Cluster) -> anyhow::Result<()> {
 fn ticks(cluster: &Cluster) -> anyhow::Result<u64> {
     let mut sum = 0;
     for process in processes::of_mesh(&cluster.home().join("run/pid"))? {
-        let stat =
-            std::fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
-        let fields: Vec<_> = stat
-            .rsplit_once(") ")
-            .map(|(_, rest)| rest.split(' ').collect())
-            .unwrap_or_default();
-        sum += fields
-            .get(11..13)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(|field| field.parse::<u64>().ok())
-            .sum::<u64>();
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
+        let fields: Vec<_> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
+        sum += fields.get(11..13).unwrap_or_default().iter().filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
     }
     Ok(sum)
 }

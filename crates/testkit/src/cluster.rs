@@ -33,16 +33,10 @@ impl Cluster {
     /// # Errors
     /// When the binary is missing (`LATEEN_BIN`, else `target/release/lateen`) or `up` fails; the error carries what it said.
     pub fn start(user: User) -> anyhow::Result<Self> {
-        let cluster = Self {
-            home: tempfile::Builder::new().prefix("lateen-e2e-").tempdir()?,
-            binary: binary()?,
-            user,
-        };
+        let cluster = Self { home: tempfile::Builder::new().prefix("lateen-e2e-").tempdir()?, binary: binary()?, user };
         if user == User::Nobody {
             let owner = format!("{NOBODY}:{NOBODY}");
-            run(Command::new("chown")
-                .args(["-R", &owner])
-                .arg(cluster.home.path()))?;
+            run(Command::new("chown").args(["-R", &owner]).arg(cluster.home.path()))?;
         }
         cluster.up()?;
         Ok(cluster)
@@ -69,10 +63,7 @@ impl Cluster {
     /// # Errors
     /// When it exits with an error; the error carries both streams.
     pub fn run(&self, args: &[&str]) -> anyhow::Result<String> {
-        let output = self
-            .command(args)
-            .output()
-            .with_context(|| self.binary.display().to_string())?;
+        let output = self.command(args).output().with_context(|| self.binary.display().to_string())?;
         text_of(&output).with_context(|| format!("lateen {}", args.join(" ")))
     }
 
@@ -83,26 +74,18 @@ impl Cluster {
             User::Root => Command::new(&self.binary),
             User::Nobody => {
                 let mut command = Command::new("setpriv");
-                command
-                    .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
-                    .arg(&self.binary);
+                command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(&self.binary);
                 command
             }
         };
-        command
-            .args(args)
-            .env("LATEEN_HOME", self.home.path())
-            .env("HOME", self.home.path());
+        command.args(args).env("LATEEN_HOME", self.home.path()).env("HOME", self.home.path());
         command
     }
 
     /// The real `kubectl`, pointed at this mesh.
     #[must_use]
     pub fn kubectl(&self) -> Kubectl {
-        Kubectl::new(
-            self.home.path().join("kubeconfig"),
-            self.home.path().to_path_buf(),
-        )
+        Kubectl::new(self.home.path().join("kubeconfig"), self.home.path().to_path_buf())
     }
 
     /// Where this mesh keeps its state.
@@ -129,11 +112,7 @@ impl Cluster {
         let Ok(entries) = std::fs::read_dir(self.home.path().join("logs")) else {
             return;
         };
-        for path in entries
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.is_file())
-        {
+        for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {
             let text = std::fs::read_to_string(&path).unwrap_or_default();
             let lines: Vec<_> = text.lines().collect();
             eprintln!("--- {}", path.display());
@@ -148,10 +127,7 @@ impl Cluster {
 ///
 /// # Errors
 /// The last error, once `limit` has passed.
-pub fn eventually<T>(
-    limit: Duration,
-    mut check: impl FnMut() -> anyhow::Result<T>,
-) -> anyhow::Result<T> {
+pub fn eventually<T>(limit: Duration, mut check: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let deadline = std::time::Instant::now() + limit;
     loop {
         match check() {
@@ -175,13 +151,8 @@ pub fn repository() -> PathBuf {
 }
 
 fn binary() -> anyhow::Result<PathBuf> {
-    let path = std::env::var_os("LATEEN_BIN")
-        .map_or_else(|| repository().join("target/release/lateen"), PathBuf::from);
-    ensure!(
-        path.is_file(),
-        "{} is missing: run `make build`, or set LATEEN_BIN",
-        path.display()
-    );
+    let path = std::env::var_os("LATEEN_BIN").map_or_else(|| repository().join("target/release/lateen"), PathBuf::from);
+    ensure!(path.is_file(), "{} is missing: run `make build`, or set LATEEN_BIN", path.display());
     Ok(path)
 }
 
@@ -191,12 +162,7 @@ fn binary() -> anyhow::Result<PathBuf> {
 /// When it failed; the error carries both streams.
 pub(crate) fn text_of(output: &Output) -> anyhow::Result<String> {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(
-        output.status.success(),
-        "{}\n{text}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
     Ok(text)
 }
 

@@ -20,28 +20,16 @@ pub fn folder() -> Option<PathBuf> {
 /// # Errors
 /// When a file can't be read or does not have the expected shape.
 pub fn read_all<T: DeserializeOwned>(dir: &Path) -> anyhow::Result<Vec<(String, T)>> {
-    let mut paths: Vec<_> = std::fs::read_dir(dir)?
-        .flatten()
-        .map(|entry| entry.path())
-        .collect();
-    paths.retain(|path| {
-        path.extension()
-            .is_some_and(|extension| extension == "yaml")
-    });
+    let mut paths: Vec<_> = std::fs::read_dir(dir)?.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "yaml"));
     paths.sort();
     paths
         .into_iter()
         .map(|path| {
             let text = std::fs::read_to_string(&path)?;
-            let parsed = serde_saphyr::from_str(&text)
-                .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
-            Ok((
-                path.file_stem()
-                    .unwrap_or_default()
-                    .to_string_lossy()
-                    .into_owned(),
-                parsed,
-            ))
+            let parsed =
+                serde_saphyr::from_str(&text).map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+            Ok((path.file_stem().unwrap_or_default().to_string_lossy().into_owned(), parsed))
         })
         .collect()
 }
@@ -57,11 +45,7 @@ impl Score {
     /// An empty score for `group`.
     #[must_use]
     pub fn new(group: &'static str) -> Self {
-        Self {
-            group,
-            passed: 0,
-            failed: BTreeMap::new(),
-        }
+        Self { group, passed: 0, failed: BTreeMap::new() }
     }
 
     /// Counts one case or call.
@@ -77,12 +61,7 @@ impl Score {
     /// # Errors
     /// A case that fails without being listed, and a listed case that passes.
     pub fn settle(self) -> anyhow::Result<()> {
-        println!(
-            "{}: passed {} of {}",
-            self.group,
-            self.passed,
-            self.passed + self.failed.len()
-        );
+        println!("{}: passed {} of {}", self.group, self.passed, self.passed + self.failed.len());
         let expected = expected_failures(self.group)?;
         let unexpected: Vec<_> = self
             .failed
@@ -91,11 +70,7 @@ impl Score {
             .map(|(id, why)| format!("{id}: {why}"))
             .collect();
         let failed: BTreeSet<_> = self.failed.keys().collect();
-        let cured: Vec<_> = expected
-            .keys()
-            .filter(|id| !failed.contains(id))
-            .cloned()
-            .collect();
+        let cured: Vec<_> = expected.keys().filter(|id| !failed.contains(id)).cloned().collect();
         for (id, reason) in &expected {
             println!("  expected failure: {id} ({reason})");
         }
@@ -105,19 +80,14 @@ impl Score {
             unexpected.len(),
             unexpected.join("\n")
         );
-        anyhow::ensure!(
-            cured.is_empty(),
-            "these pass or are gone; take them off the list:\n{}",
-            cured.join("\n")
-        );
+        anyhow::ensure!(cured.is_empty(), "these pass or are gone; take them off the list:\n{}", cured.join("\n"));
         Ok(())
     }
 }
 
 /// `tests/expected-failures/GROUP.yaml`: a mapping from case to reason.
 fn expected_failures(group: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    let path =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/expected-failures/{group}.yaml"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/expected-failures/{group}.yaml"));
     if !path.exists() {
         return Ok(BTreeMap::new());
     }

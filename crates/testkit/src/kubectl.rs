@@ -26,11 +26,7 @@ impl Kubectl {
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new("kubectl");
-        command
-            .arg("--kubeconfig")
-            .arg(&self.kubeconfig)
-            .args(args)
-            .env("HOME", &self.home);
+        command.arg("--kubeconfig").arg(&self.kubeconfig).args(args).env("HOME", &self.home);
         command
     }
 
@@ -62,11 +58,7 @@ impl Kubectl {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        child
-            .stdin
-            .take()
-            .context("stdin")?
-            .write_all(manifest.as_bytes())?;
+        child.stdin.take().context("stdin")?.write_all(manifest.as_bytes())?;
         text_of(&child.wait_with_output()?).context("kubectl apply -f -")
     }
 
@@ -86,29 +78,15 @@ impl Kubectl {
     pub fn wait_ready(&self, selector: &str) -> anyhow::Result<()> {
         eventually(Duration::from_secs(10), || {
             let pods = self.get(&["pods", "-l", selector])?;
-            anyhow::ensure!(
-                pods["items"]
-                    .as_array()
-                    .is_some_and(|items| !items.is_empty()),
-                "no pod with {selector}"
-            );
+            anyhow::ensure!(pods["items"].as_array().is_some_and(|items| !items.is_empty()), "no pod with {selector}");
             Ok(())
         })?;
-        self.run(&[
-            "wait",
-            "pod",
-            "--for=condition=Ready",
-            "-l",
-            selector,
-            "--timeout=60s",
-        ])
-        .map(drop)
-        .map_err(|error| {
-            let described = self
-                .run(&["describe", "pods", "-l", selector])
-                .unwrap_or_default();
-            error.context(described)
-        })
+        self.run(&["wait", "pod", "--for=condition=Ready", "-l", selector, "--timeout=60s"]).map(drop).map_err(
+            |error| {
+                let described = self.run(&["describe", "pods", "-l", selector]).unwrap_or_default();
+                error.context(described)
+            },
+        )
     }
 
     /// Runs a command in a container of the first pod of a deployment.

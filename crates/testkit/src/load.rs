@@ -36,17 +36,9 @@ impl Load {
     /// # Errors
     /// When `kubectl exec` can't be started.
     pub fn start(kubectl: &Kubectl, from: &str, url: &str) -> anyhow::Result<Self> {
-        let mut command: Command =
-            kubectl.command(&["exec", from, "-c", "curl", "--", "sh", "-c", SCRIPT, url]);
-        let child = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("kubectl exec")?;
-        Ok(Self {
-            child,
-            kubectl: kubectl.clone(),
-            pod: from.to_owned(),
-        })
+        let mut command: Command = kubectl.command(&["exec", from, "-c", "curl", "--", "sh", "-c", SCRIPT, url]);
+        let child = command.stdout(Stdio::piped()).spawn().context("kubectl exec")?;
+        Ok(Self { child, kubectl: kubectl.clone(), pod: from.to_owned() })
     }
 
     /// Ends the stream and counts.

@@ -30,9 +30,7 @@ pub fn of_mesh(pid_file: &Path) -> anyhow::Result<Vec<Process>> {
             continue;
         };
         let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        let parent = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
+        let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1)?.parse::<u32>().ok());
         parents.insert(pid, parent.unwrap_or(0));
     }
     let mut ours = BTreeSet::from([root]);
@@ -47,11 +45,7 @@ pub fn of_mesh(pid_file: &Path) -> anyhow::Result<Vec<Process>> {
         }
         ours.extend(more);
     }
-    Ok(ours
-        .into_iter()
-        .filter(|pid| parents.contains_key(pid))
-        .map(describe)
-        .collect())
+    Ok(ours.into_iter().filter(|pid| parents.contains_key(pid)).map(describe).collect())
 }
 
 /// Sends SIGKILL to the processes of the mesh that `select` picks; at least one.
@@ -59,15 +53,10 @@ pub fn of_mesh(pid_file: &Path) -> anyhow::Result<Vec<Process>> {
 /// # Errors
 /// When there is none, or the signal can't be sent.
 pub fn kill(pid_file: &Path, select: impl Fn(&Process) -> bool) -> anyhow::Result<()> {
-    let chosen: Vec<_> = of_mesh(pid_file)?
-        .into_iter()
-        .filter(|process| select(process))
-        .collect();
+    let chosen: Vec<_> = of_mesh(pid_file)?.into_iter().filter(|process| select(process)).collect();
     ensure!(!chosen.is_empty(), "no such process in the mesh");
     for process in chosen {
-        let status = Command::new("kill")
-            .args(["-9", &process.pid.to_string()])
-            .status()?;
+        let status = Command::new("kill").args(["-9", &process.pid.to_string()]).status()?;
         ensure!(status.success(), "kill -9 {}: {status}", process.pid);
     }
     Ok(())
@@ -78,9 +67,5 @@ fn describe(pid: u32) -> Process {
         let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
         String::from_utf8_lossy(&bytes).replace('\0', " ")
     };
-    Process {
-        pid,
-        command: read("cmdline"),
-        environment: read("environ"),
-    }
+    Process { pid, command: read("cmdline"), environment: read("environ") }
 }

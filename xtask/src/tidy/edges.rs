@@ -44,18 +44,12 @@ pub fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let mut findings = Vec::new();
     for entry in std::fs::read_dir(root.join("crates"))? {
         let dir = entry?.path();
-        let name = dir
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if UNRESTRICTED.contains(&name.as_str()) {
             continue;
         }
         let Some(may) = allowed.get(name.as_str()) else {
-            findings.push(format!(
-                "crate {name} is not listed in xtask/src/tidy/edges.rs: say what it may import"
-            ));
+            findings.push(format!("crate {name} is not listed in xtask/src/tidy/edges.rs: say what it may import"));
             continue;
         };
         for dependency in dependencies(&std::fs::read_to_string(dir.join("Cargo.toml"))?) {
@@ -64,9 +58,7 @@ pub fn check(root: &Path) -> anyhow::Result<Vec<String>> {
                 findings.push(format!("crate {name} must not depend on {dependency}"));
             }
             if name.ends_with("-core") && IMPURE.contains(&dependency.as_str()) {
-                findings.push(format!(
-                    "crate {name} is a pure core and must not depend on {dependency}"
-                ));
+                findings.push(format!("crate {name} is a pure core and must not depend on {dependency}"));
             }
         }
     }

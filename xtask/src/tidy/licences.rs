@@ -28,32 +28,17 @@ const PERMISSIVE: &[&str] = &[
 /// Names every package of the lock file whose licence is not on the list.
 pub fn check(root: &Path) -> anyhow::Result<Vec<String>> {
     let output = Command::new("cargo")
-        .args([
-            "tree",
-            "--workspace",
-            "--edges",
-            "normal",
-            "--prefix",
-            "none",
-            "--format",
-            "{p}\t{l}",
-        ])
+        .args(["tree", "--workspace", "--edges", "normal", "--prefix", "none", "--format", "{p}\t{l}"])
         .current_dir(root)
         .output()
         .context("cargo tree")?;
-    anyhow::ensure!(
-        output.status.success(),
-        "cargo tree failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    anyhow::ensure!(output.status.success(), "cargo tree failed: {}", String::from_utf8_lossy(&output.stderr));
     let mut findings: Vec<String> = String::from_utf8_lossy(&output.stdout)
         .lines()
         .filter_map(|line| line.split_once('\t'))
         .filter(|(_, licence)| !permissive(licence.trim_end_matches(" (*)")))
         .map(|(package, licence)| {
-            format!(
-                "{package}: licence `{licence}` is not on the list of xtask/src/tidy/licences.rs"
-            )
+            format!("{package}: licence `{licence}` is not on the list of xtask/src/tidy/licences.rs")
         })
         .collect();
     findings.sort();
@@ -64,10 +49,7 @@ pub fn check(root: &Path) -> anyhow::Result<Vec<String>> {
 /// Whether an SPDX expression can be satisfied with the list: every `AND` part has one allowed `OR` choice.
 fn permissive(expression: &str) -> bool {
     let plain = expression.replace('/', " OR ").replace(['(', ')'], "");
-    plain.split(" AND ").all(|part| {
-        part.split(" OR ")
-            .any(|choice| PERMISSIVE.contains(&choice.trim()))
-    })
+    plain.split(" AND ").all(|part| part.split(" OR ").any(|choice| PERMISSIVE.contains(&choice.trim())))
 }
 
 #[cfg(test)]

@@ -16,18 +16,8 @@ pub fn ask(kubectl: &Kubectl, url: &str) -> anyhow::Result<Answer> {
 
 /// Asks `url` from the client pod with further arguments for `curl`.
 pub fn ask_with(kubectl: &Kubectl, url: &str, further: &[&str]) -> anyhow::Result<Answer> {
-    let command = [
-        &["curl", "-s", "-m", "10", "-w", "\n%{http_code}", url],
-        further,
-    ]
-    .concat();
+    let command = [&["curl", "-s", "-m", "10", "-w", "\n%{http_code}", url], further].concat();
     let text = kubectl.exec("deploy/curl", &command)?;
-    let (body, status) = text
-        .trim_end()
-        .rsplit_once('\n')
-        .unwrap_or(("", text.trim()));
-    Ok(Answer {
-        status: status.to_owned(),
-        body: body.trim_end().to_owned(),
-    })
+    let (body, status) = text.trim_end().rsplit_once('\n').unwrap_or(("", text.trim()));
+    Ok(Answer { status: status.to_owned(), body: body.trim_end().to_owned() })
 }

@@ -16,13 +16,7 @@ struct Step {
 #[test]
 fn every_page_of_the_guide() -> anyhow::Result<()> {
     let cluster = Cluster::start(User::Root)?;
-    for page in [
-        "3-mini-mesh",
-        "4-injection",
-        "5-routing",
-        "6-mutual-tls",
-        "11-cleanup",
-    ] {
+    for page in ["3-mini-mesh", "4-injection", "5-routing", "6-mutual-tls", "11-cleanup"] {
         let path = repository().join(format!("docs/guide/{page}.md"));
         let steps = steps(&std::fs::read_to_string(&path)?);
         ensure!(!steps.is_empty(), "{page} has no commands");
@@ -42,10 +36,7 @@ fn steps(text: &str) -> Vec<Step> {
             _ => continue,
         };
         if line == "```sh" {
-            steps.push(Step {
-                commands: block.join("\n"),
-                shown: Vec::new(),
-            });
+            steps.push(Step { commands: block.join("\n"), shown: Vec::new() });
         } else if let Some(step) = steps.last_mut() {
             step.shown = block.into_iter().map(str::to_owned).collect();
         }
@@ -54,12 +45,8 @@ fn steps(text: &str) -> Vec<Step> {
 }
 
 fn run(cluster: &Cluster, step: &Step) -> anyhow::Result<()> {
-    let binary = std::env::var_os("LATEEN_BIN")
-        .map_or_else(|| repository().join("target/release/lateen"), Into::into);
-    let folder = binary
-        .parent()
-        .map(Path::to_path_buf)
-        .context("the binary's folder")?;
+    let binary = std::env::var_os("LATEEN_BIN").map_or_else(|| repository().join("target/release/lateen"), Into::into);
+    let folder = binary.parent().map(Path::to_path_buf).context("the binary's folder")?;
     let path = format!("{}:{}", folder.display(), std::env::var("PATH")?);
     let output = Command::new("bash")
         .args(["-euo", "pipefail", "-c", &step.commands])
@@ -70,17 +57,9 @@ fn run(cluster: &Cluster, step: &Step) -> anyhow::Result<()> {
         .env("KUBECONFIG", cluster.home().join("kubeconfig"))
         .output()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(
-        output.status.success(),
-        "{}\n{text}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stderr)
-    );
+    ensure!(output.status.success(), "{}\n{text}{}", output.status, String::from_utf8_lossy(&output.stderr));
     for expected in &step.shown {
-        ensure!(
-            text.lines().any(|line| shows(line, expected)),
-            "`{expected}` is not in\n{text}"
-        );
+        ensure!(text.lines().any(|line| shows(line, expected)), "`{expected}` is not in\n{text}");
     }
     Ok(())
 }

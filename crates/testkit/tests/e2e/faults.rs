@@ -23,12 +23,7 @@ fn killed_parts() -> anyhow::Result<()> {
 }
 
 /// Restarts of the first container with this name in the pods with the label.
-fn restarts(
-    kubectl: &Kubectl,
-    namespace: &str,
-    selector: &str,
-    container: &str,
-) -> anyhow::Result<u64> {
+fn restarts(kubectl: &Kubectl, namespace: &str, selector: &str, container: &str) -> anyhow::Result<u64> {
     let pods = kubectl.get(&["pods", "-n", namespace, "-l", selector])?;
     let status = &pods["items"][0]["status"];
     ["containerStatuses", "initContainerStatuses"]
@@ -44,30 +39,16 @@ fn control_plane_killed_under_load(cluster: &Cluster) -> anyhow::Result<()> {
     let kubectl = &cluster.kubectl();
     let load = Load::start(kubectl, "deploy/curl", "http://frontend/")?;
     std::thread::sleep(Duration::from_secs(2));
-    processes::kill(&cluster.home().join("run/pid"), |process| {
-        process.command.ends_with("lateen control ")
-    })?;
+    processes::kill(&cluster.home().join("run/pid"), |process| process.command.ends_with("lateen control "))?;
     eventually(Duration::from_secs(60), || {
-        kubectl.run(&[
-            "wait",
-            "-n",
-            "istio-system",
-            "deployment/istiod",
-            "--for=condition=Available",
-            "--timeout=30s",
-        ])
+        kubectl.run(&["wait", "-n", "istio-system", "deployment/istiod", "--for=condition=Available", "--timeout=30s"])
     })?;
     std::thread::sleep(Duration::from_secs(2));
     let outcome = load.stop()?;
-    ensure!(
-        outcome.failed.is_empty(),
-        "requests failed while the control plane was away: {outcome:?}"
-    );
+    ensure!(outcome.failed.is_empty(), "requests failed while the control plane was away: {outcome:?}");
     ensure!(outcome.ok > 100, "the load was no load: {outcome:?}");
     // Proxies are attached again: a change takes effect.
-    eventually(Duration::from_secs(20), || {
-        mini_mesh::routes_by_header(kubectl)
-    })
+    eventually(Duration::from_secs(20), || mini_mesh::routes_by_header(kubectl))
 }
 
 fn sidecar_killed(cluster: &Cluster) -> anyhow::Result<()> {
@@ -77,10 +58,7 @@ fn sidecar_killed(cluster: &Cluster) -> anyhow::Result<()> {
         process.command.contains(" proxy sidecar") && process.environment.contains("POD_NAME=db-")
     })?;
     eventually(Duration::from_secs(30), || {
-        ensure!(
-            restarts(kubectl, "default", "app=db", "istio-proxy")? > before,
-            "no restart shown yet"
-        );
+        ensure!(restarts(kubectl, "default", "app=db", "istio-proxy")? > before, "no restart shown yet");
         let answer = ask(kubectl, "http://db/")?;
         ensure!(answer.status == "200", "{answer:?}");
         Ok(())

@@ -24,14 +24,7 @@ fn the_guide_from_module_3_to_11() -> anyhow::Result<()> {
     strict_mtls_and_routing_apply(&kubectl)?;
     kubectl.run(&["delete", "-f", &manifests().display().to_string()])?;
     eventually(Duration::from_secs(40), || {
-        let pods = kubectl.run(&[
-            "get",
-            "pods",
-            "-l",
-            "app in (frontend,backend,db)",
-            "-o",
-            "name",
-        ])?;
+        let pods = kubectl.run(&["get", "pods", "-l", "app in (frontend,backend,db)", "-o", "name"])?;
         ensure!(pods.trim().is_empty(), "still there: {pods}");
         Ok(())
     })
@@ -48,23 +41,10 @@ fn without_injection(kubectl: &Kubectl) -> anyhow::Result<()> {
 
 /// Module 4: label, delete, re-apply; only now do the pods get a sidecar.
 fn with_injection(kubectl: &Kubectl) -> anyhow::Result<()> {
-    kubectl.run(&[
-        "label",
-        "ns",
-        "default",
-        "istio-injection=enabled",
-        "--overwrite",
-    ])?;
+    kubectl.run(&["label", "ns", "default", "istio-injection=enabled", "--overwrite"])?;
     let pods = kubectl.run(&["get", "pods", "-l", "app=db"])?;
-    ensure!(
-        pods.contains("1/1"),
-        "labelling must not touch running pods: {pods}"
-    );
-    kubectl.run(&[
-        "delete",
-        "-f",
-        &manifests().join("db.yaml").display().to_string(),
-    ])?;
+    ensure!(pods.contains("1/1"), "labelling must not touch running pods: {pods}");
+    kubectl.run(&["delete", "-f", &manifests().join("db.yaml").display().to_string()])?;
     for file in ["db.yaml", "backend.yaml", "frontend.yaml"] {
         kubectl.apply(&manifests().join(file))?;
     }
@@ -78,17 +58,8 @@ fn with_injection(kubectl: &Kubectl) -> anyhow::Result<()> {
         })?;
     }
     let described = kubectl.run(&["describe", "pod", "-l", "app=db"])?;
-    for part in [
-        "istio-init",
-        "istio-proxy",
-        "hashicorp/http-echo",
-        "Events:",
-        "Started",
-    ] {
-        ensure!(
-            described.contains(part),
-            "`kubectl describe` lacks {part}:\n{described}"
-        );
+    for part in ["istio-init", "istio-proxy", "hashicorp/http-echo", "Events:", "Started"] {
+        ensure!(described.contains(part), "`kubectl describe` lacks {part}:\n{described}");
     }
     Ok(())
 }
@@ -97,41 +68,20 @@ fn with_injection(kubectl: &Kubectl) -> anyhow::Result<()> {
 fn the_wrong_port_is_explained(kubectl: &Kubectl) -> anyhow::Result<()> {
     kubectl.apply(&repository().join("samples/mini-mesh/curl.yaml"))?;
     kubectl.wait_ready("app=curl")?;
-    let address = kubectl.run(&[
-        "get",
-        "pods",
-        "-l",
-        "app=db",
-        "-o",
-        "jsonpath={.items[0].status.podIP}",
-    ])?;
+    let address = kubectl.run(&["get", "pods", "-l", "app=db", "-o", "jsonpath={.items[0].status.podIP}"])?;
     let answer = ask(kubectl, "http://db/")?;
     ensure!(answer.status == "503", "{answer:?}");
     ensure!(answer.body.lines().count() == 1, "one line: {answer:?}");
     let refused = format!("{address}:80");
-    for part in [
-        "connection refused",
-        &refused,
-        "Service `db`",
-        "no container",
-        "did you mean `targetPort: 5678`",
-    ] {
-        ensure!(
-            answer.body.contains(part),
-            "the body lacks `{part}`: {}",
-            answer.body
-        );
+    for part in ["connection refused", &refused, "Service `db`", "no container", "did you mean `targetPort: 5678`"] {
+        ensure!(answer.body.contains(part), "the body lacks `{part}`: {}", answer.body);
     }
     Ok(())
 }
 
 /// Modules 5 and 6: the guide's VirtualService, PeerAuthentication and DestinationRule apply and do what they say.
 fn strict_mtls_and_routing_apply(kubectl: &Kubectl) -> anyhow::Result<()> {
-    for file in [
-        "virtual-service.yaml",
-        "peer-authentication.yaml",
-        "destination-rule.yaml",
-    ] {
+    for file in ["virtual-service.yaml", "peer-authentication.yaml", "destination-rule.yaml"] {
         kubectl.apply(&manifests().join(file))?;
     }
     kubectl.run(&[
@@ -144,10 +94,7 @@ fn strict_mtls_and_routing_apply(kubectl: &Kubectl) -> anyhow::Result<()> {
     ])?;
     eventually(Duration::from_secs(10), || {
         let answer = ask(kubectl, "http://frontend/")?;
-        ensure!(
-            answer.status == "200" && answer.body.contains("Frontend Calls Backend"),
-            "{answer:?}"
-        );
+        ensure!(answer.status == "200" && answer.body.contains("Frontend Calls Backend"), "{answer:?}");
         Ok(())
     })?;
     plaintext_is_refused(kubectl).context("STRICT")
@@ -161,22 +108,10 @@ fn plaintext_is_refused(kubectl: &Kubectl) -> anyhow::Result<()> {
         "-n",
         "legacy",
         "-f",
-        &repository()
-            .join("samples/mini-mesh/curl.yaml")
-            .display()
-            .to_string(),
+        &repository().join("samples/mini-mesh/curl.yaml").display().to_string(),
     ])?;
     eventually(Duration::from_secs(30), || {
-        kubectl.run(&[
-            "wait",
-            "-n",
-            "legacy",
-            "pod",
-            "--for=condition=Ready",
-            "-l",
-            "app=curl",
-            "--timeout=30s",
-        ])
+        kubectl.run(&["wait", "-n", "legacy", "pod", "--for=condition=Ready", "-l", "app=curl", "--timeout=30s"])
     })?;
     eventually(Duration::from_secs(10), || {
         let outcome = kubectl
@@ -193,11 +128,7 @@ fn plaintext_is_refused(kubectl: &Kubectl) -> anyhow::Result<()> {
                 "http://frontend.default/",
             ])
             .output()?;
-        ensure!(
-            !outcome.status.success(),
-            "plaintext got an answer: {}",
-            String::from_utf8_lossy(&outcome.stdout)
-        );
+        ensure!(!outcome.status.success(), "plaintext got an answer: {}", String::from_utf8_lossy(&outcome.stdout));
         Ok(())
     })
 }

@@ -25,17 +25,11 @@ fn traces(home: &str) -> anyhow::Result<BTreeSet<String>> {
             seen.insert(format!("process {command}"));
         }
     }
-    for (what, program, args) in [
-        ("link", "ip", vec!["-o", "link"]),
-        ("route", "ip", vec!["route"]),
-        ("rule", "ip", vec!["rule"]),
-    ] {
+    for (what, program, args) in
+        [("link", "ip", vec!["-o", "link"]), ("route", "ip", vec!["route"]), ("rule", "ip", vec!["rule"])]
+    {
         let output = Command::new(program).args(args).output()?;
-        seen.extend(
-            String::from_utf8_lossy(&output.stdout)
-                .lines()
-                .map(|line| format!("{what} {line}")),
-        );
+        seen.extend(String::from_utf8_lossy(&output.stdout).lines().map(|line| format!("{what} {line}")));
     }
     let mounts = std::fs::read_to_string("/proc/self/mounts")?;
     seen.extend(mounts.lines().map(|line| format!("mount {line}")));
@@ -55,14 +49,10 @@ fn down_leaves_nothing() -> anyhow::Result<()> {
             ensure!(left.is_empty(), "{user:?} left: {left:#?}");
             Ok(())
         })?;
-        ensure!(
-            cluster.home().join("kubeconfig").exists(),
-            "the state stays until it is purged"
-        );
+        ensure!(cluster.home().join("kubeconfig").exists(), "the state stays until it is purged");
         cluster.run(&["down", "--purge"])?;
-        let rest: Vec<_> = std::fs::read_dir(cluster.home())
-            .map(|entries| entries.flatten().collect())
-            .unwrap_or_default();
+        let rest: Vec<_> =
+            std::fs::read_dir(cluster.home()).map(|entries| entries.flatten().collect()).unwrap_or_default();
         ensure!(rest.is_empty(), "--purge left {rest:?}");
     }
     Ok(())

@@ -11,13 +11,7 @@ use crate::answers::{ask, ask_with};
 
 /// Labels the namespace, applies the sample and waits for its pods.
 pub fn apply(kubectl: &Kubectl) -> anyhow::Result<()> {
-    kubectl.run(&[
-        "label",
-        "ns",
-        "default",
-        "istio-injection=enabled",
-        "--overwrite",
-    ])?;
+    kubectl.run(&["label", "ns", "default", "istio-injection=enabled", "--overwrite"])?;
     kubectl.apply(&repository().join("samples/mini-mesh"))?;
     for app in ["frontend", "backend", "db", "curl"] {
         kubectl.wait_ready(&format!("app={app}"))?;
@@ -47,10 +41,7 @@ pub fn answers_over_mutual_tls(kubectl: &Kubectl) -> anyhow::Result<()> {
         ])?;
         let line = metrics
             .lines()
-            .find(|line| {
-                line.starts_with("istio_requests_total{")
-                    && line.contains(r#"reporter="destination""#)
-            })
+            .find(|line| line.starts_with("istio_requests_total{") && line.contains(r#"reporter="destination""#))
             .ok_or_else(|| anyhow::anyhow!("no istio_requests_total of the destination"))?;
         for label in [
             r#"connection_security_policy="mutual_tls""#,
@@ -74,20 +65,9 @@ pub fn splits_ninety_to_ten(kubectl: &Kubectl) -> anyhow::Result<()> {
     for line in text.lines() {
         *counts.entry(line).or_default() += 1;
     }
-    let v2: usize = counts
-        .iter()
-        .filter(|(body, _)| body.contains("v2"))
-        .map(|(_, count)| count)
-        .sum();
-    let v1: usize = counts
-        .iter()
-        .filter(|(body, _)| body.contains("v1"))
-        .map(|(_, count)| count)
-        .sum();
-    ensure!(
-        v1 + v2 == 500,
-        "every request is answered by one of the two: {counts:?}"
-    );
+    let v2: usize = counts.iter().filter(|(body, _)| body.contains("v2")).map(|(_, count)| count).sum();
+    let v1: usize = counts.iter().filter(|(body, _)| body.contains("v1")).map(|(_, count)| count).sum();
+    ensure!(v1 + v2 == 500, "every request is answered by one of the two: {counts:?}");
     // Binomial with n = 500, p = 0.1: 22 to 80 leaves out less than one run in a million.
     ensure!((22..=80).contains(&v2), "{counts:?}");
     Ok(())
@@ -121,10 +101,7 @@ pub fn tour(cluster: &Cluster) -> anyhow::Result<()> {
         ensure!(status.contains(pod), "proxy-status lacks {pod}:\n{status}");
     }
     let log = kubectl.run(&["logs", "deploy/db", "-c", "istio-proxy"])?;
-    ensure!(
-        log.contains("\"GET / HTTP/1.1\" 200"),
-        "access log of db's sidecar:\n{log}"
-    );
+    ensure!(log.contains("\"GET / HTTP/1.1\" 200"), "access log of db's sidecar:\n{log}");
     Ok(())
 }
 

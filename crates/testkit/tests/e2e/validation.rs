@@ -17,19 +17,10 @@ fn a_broken_virtual_service() -> anyhow::Result<()> {
     let kubectl = cluster.kubectl();
     mini_mesh::apply(&kubectl)?;
 
-    let refused = kubectl
-        .apply_text(BROKEN)
-        .expect_err("a broken VirtualService is refused");
-    ensure!(
-        format!("{refused:#}").contains("timeout"),
-        "the refusal names the field: {refused:#}"
-    );
+    let refused = kubectl.apply_text(BROKEN).expect_err("a broken VirtualService is refused");
+    ensure!(format!("{refused:#}").contains("timeout"), "the refusal names the field: {refused:#}");
 
-    kubectl.run(&[
-        "delete",
-        "validatingwebhookconfiguration",
-        "istio-validator-istio-system",
-    ])?;
+    kubectl.run(&["delete", "validatingwebhookconfiguration", "istio-validator-istio-system"])?;
     kubectl.apply_text(BROKEN)?;
     std::thread::sleep(Duration::from_secs(1));
     for service in ["frontend", "backend", "db"] {
@@ -49,15 +40,9 @@ fn an_unknown_image() -> anyhow::Result<()> {
     kubectl.run(&["run", "stranger", "--image=example.com/not/here:1"])?;
     eventually(Duration::from_secs(30), || {
         let pods = kubectl.run(&["get", "pods"])?;
-        ensure!(
-            pods.contains("ImagePullBackOff") || pods.contains("ErrImagePull"),
-            "{pods}"
-        );
+        ensure!(pods.contains("ImagePullBackOff") || pods.contains("ErrImagePull"), "{pods}");
         let events = kubectl.run(&["describe", "pod", "stranger"])?;
-        ensure!(
-            events.contains("hashicorp/http-echo"),
-            "the event lists what there is:\n{events}"
-        );
+        ensure!(events.contains("hashicorp/http-echo"), "the event lists what there is:\n{events}");
         Ok(())
     })
 }
