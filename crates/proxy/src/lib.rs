@@ -3,5 +3,6 @@
 mod backoff;
 pub mod capture;
 pub mod certs;
+pub mod config;
 pub mod control_plane;
 pub mod resolv_conf;
