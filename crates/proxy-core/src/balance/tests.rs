@@ -1,0 +1,148 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::*;
+use crate::cluster::{ClusterConfig, ClusterState, Discovery, HttpVersion, Limits};
+use crate::endpoint::{Address, EndpointSet, EndpointState, Transport};
+use crate::outlier::{OutlierConfig, Outcome};
+
+fn endpoint(id: u64, healthy: bool, active: u32) -> Arc<Endpoint> {
+    let state = EndpointState::default();
+    state.active.store(active, Relaxed);
+    Arc::new(Endpoint {
+        id,
+        address: Address::Socket(([10, 0, 0, id as u8], 80).into()),
+        hostname: "".into(),
+        weight: 1,
+        healthy,
+        transport: Transport::Plain,
+        workload: None,
+        labels: Arc::default(),
+        container_ports: Arc::from([]),
+        state: Arc::new(state),
+    })
+}
+
+fn cluster(policy: Policy, priorities: Vec<Vec<Arc<Endpoint>>>) -> Cluster {
+    let limits = Limits { connections: u32::MAX, pending: u32::MAX, requests: u32::MAX, retries: u32::MAX };
+    let config = ClusterConfig {
+        id: ClusterId(0),
+        name: "c".into(),
+        discovery: Discovery::Static,
+        policy,
+        choices: 2,
+        locality_weighted: false,
+        panic_percent: 0,
+        connect_timeout: Duration::from_secs(10),
+        transports: Vec::new(),
+        http: HttpVersion::Http1,
+        limits: [limits; 2],
+        outlier: None,
+        bind: None,
+        keepalive: None,
+        max_requests_per_connection: 0,
+        max_concurrent_streams: 100,
+        idle_timeout: None,
+        keep_alpn: false,
+        services: Vec::new(),
+        external: false,
+        connection_id: 0,
+        dns_refresh: Duration::from_secs(60),
+        provenance: None,
+    };
+    let priorities = priorities
+        .into_iter()
+        .map(|endpoints| Priority { localities: Vec::new(), endpoints })
+        .collect();
+    let endpoints = Arc::new(EndpointSet { priorities, overprovisioning: 140 });
+    let ring = Ring::build(policy, &endpoints);
+    Cluster { config: Arc::new(config), endpoints, ring, state: Arc::new(ClusterState::default()) }
+}
+
+fn context(random: u64) -> PickContext<'static> {
+    PickContext { now: 0, random, hash: None, avoid: &[], attempts: 5 }
+}
+
+fn counts(cluster: &Cluster) -> HashMap<u64, u32> {
+    let mut counts = HashMap::new();
+    for i in 0..10_000u64 {
+        let picked = cluster.pick(context(mix(i))).expect("some endpoint");
+        *counts.entry(picked.id).or_insert(0) += 1;
+    }
+    counts
+}
+
+#[test]
+fn least_request_prefers_the_idle_endpoint() {
+    let counts = counts(&cluster(Policy::LeastRequest, vec![vec![endpoint(1, true, 9), endpoint(2, true, 0)]]));
+    assert!(counts[&2] > 6_500, "{counts:?}");
+}
+
+#[test]
+fn unhealthy_endpoints_get_nothing_and_none_is_an_answer() {
+    let mixed = cluster(Policy::Random, vec![vec![endpoint(1, false, 0), endpoint(2, true, 0)]]);
+    assert_eq!(counts(&mixed).get(&1), None);
+    let none = cluster(Policy::Random, vec![vec![endpoint(1, false, 0)]]);
+    assert!(none.pick(context(1)).is_none());
+    assert!(cluster(Policy::RoundRobin, vec![]).pick(context(1)).is_none());
+}
+
+#[test]
+fn load_spills_to_the_next_priority() {
+    let healthy = vec![endpoint(3, true, 0)];
+    let half = vec![endpoint(1, true, 0), endpoint(2, false, 0)];
+    let counts = counts(&cluster(Policy::Random, vec![half, healthy]));
+    assert!((6_500..7_500).contains(&counts[&1]), "70 % stay: {counts:?}");
+    assert!(counts[&3] > 2_500, "{counts:?}");
+}
+
+#[test]
+fn ejected_endpoints_are_left_out_until_their_time_is_over() {
+    let bad = endpoint(1, true, 0);
+    let cluster = cluster(Policy::Random, vec![vec![bad.clone(), endpoint(2, true, 0)]]);
+    let config = OutlierConfig {
+        consecutive_5xx: Some(1),
+        consecutive_gateway: None,
+        consecutive_local: None,
+        split_local: false,
+        interval: Duration::from_secs(10),
+        base_ejection: Duration::from_secs(30),
+        max_ejection: Duration::from_secs(300),
+        max_percent: 50,
+    };
+    assert!(crate::outlier::report(&config, &cluster.endpoints, &bad.state.health, Outcome::Status(503), 0));
+    assert_eq!(counts(&cluster).get(&1), None);
+    let later = PickContext { now: 30_000, ..context(0) };
+    assert!((0..100).any(|i| cluster.pick(PickContext { random: mix(i), ..later }).expect("some").id == 1));
+}
+
+#[test]
+fn endpoints_tried_before_are_avoided() {
+    let cluster = cluster(Policy::Random, vec![vec![endpoint(1, true, 0), endpoint(2, true, 0)]]);
+    let avoided = (0..1000)
+        .filter(|i| cluster.pick(PickContext { avoid: &[1], ..context(mix(*i)) }).expect("some").id == 1)
+        .count();
+    assert!(avoided < 60, "{avoided}");
+}
+
+#[test]
+fn hashes_stick_to_their_endpoint() {
+    let endpoints: Vec<_> = (1..=5).map(|id| endpoint(id, true, 0)).collect();
+    for policy in [Policy::RingHash { min_size: 1024 }, Policy::Maglev { size: 65537 }] {
+        let all = cluster(policy, vec![endpoints.clone()]);
+        let fewer = cluster(policy, vec![endpoints[..4].to_vec()]);
+        let pick = |cluster: &Cluster, hash: u64| {
+            cluster.pick(PickContext { hash: Some(mix(hash)), ..context(0) }).expect("some").id
+        };
+        let mut moved = 0;
+        let mut seen = HashMap::new();
+        for hash in 0..2000 {
+            let before = pick(&all, hash);
+            *seen.entry(before).or_insert(0) += 1;
+            moved += usize::from(before != 5 && pick(&fewer, hash) != before);
+        }
+        assert!(seen.values().all(|count| (200..800).contains(count)), "{policy:?}: {seen:?}");
+        assert!(moved < 120, "{policy:?} moved {moved}");
+    }
+}
