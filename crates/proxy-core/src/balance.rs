@@ -135,11 +135,7 @@ fn active(endpoint: &Endpoint) -> u32 {
 }
 
 /// The endpoint at `start`, counted round, or the next one that is fit.
-fn nth_fit(
-    endpoints: &[Arc<Endpoint>],
-    fit: impl Fn(&Arc<Endpoint>) -> bool,
-    start: usize,
-) -> Option<&Arc<Endpoint>> {
+fn nth_fit(endpoints: &[Arc<Endpoint>], fit: impl Fn(&Arc<Endpoint>) -> bool, start: usize) -> Option<&Arc<Endpoint>> {
     let len = endpoints.len();
     let start = start.checked_rem(len)?;
     let (tail, head) = (&endpoints[start..], &endpoints[..start]);
@@ -167,11 +163,7 @@ fn weighted(
     })
 }
 
-fn by_locality(
-    priority: &Priority,
-    fit: impl Fn(&Arc<Endpoint>) -> bool,
-    random: u64,
-) -> Option<&[Arc<Endpoint>]> {
+fn by_locality(priority: &Priority, fit: impl Fn(&Arc<Endpoint>) -> bool, random: u64) -> Option<&[Arc<Endpoint>]> {
     let weight = |group: &LocalityGroup| {
         let fit = group.endpoints.iter().filter(|endpoint| fit(endpoint)).count() as u64;
         let all = group.endpoints.len().max(1) as u64;

@@ -162,7 +162,9 @@ fn narrow<'c>(candidates: Candidates<'c>, score: impl Fn(&ChainMatch) -> Option<
     let mut best = 0;
     let mut kept = Candidates::new();
     for chain in candidates {
-        let Some(score) = score(&chain.matcher) else { continue };
+        let Some(score) = score(&chain.matcher) else {
+            continue;
+        };
         if score > best {
             best = score;
             kept.clear();

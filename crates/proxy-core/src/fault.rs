@@ -84,7 +84,9 @@ pub enum CorsVerdict {
 impl Cors {
     /// Judges the request.
     pub fn decide(&self, head: &(impl RequestHead + ?Sized)) -> CorsVerdict {
-        let Some(origin) = head.header("origin").filter(|origin| !origin.is_empty()) else { return CorsVerdict::Pass };
+        let Some(origin) = head.header("origin").filter(|origin| !origin.is_empty()) else {
+            return CorsVerdict::Pass;
+        };
         let allowed = self.origins.iter().any(|matcher| matcher.matches(&origin));
         let preflight = head.method() == "OPTIONS"
             && head.header("access-control-request-method").is_some_and(|method| !method.is_empty());

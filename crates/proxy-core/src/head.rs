@@ -100,7 +100,9 @@ impl RequestHead for SimpleHead {
 /// Joins the values of one header as RFC 9110 does; no allocation for zero or one value.
 pub fn join<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<Cow<'a, [u8]>> {
     let first = values.next()?;
-    let Some(second) = values.next() else { return Some(Cow::Borrowed(first)) };
+    let Some(second) = values.next() else {
+        return Some(Cow::Borrowed(first));
+    };
     let mut all = first.to_vec();
     for value in std::iter::once(second).chain(values) {
         all.push(b',');

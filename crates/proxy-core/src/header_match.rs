@@ -73,7 +73,9 @@ pub struct QueryMatch {
 impl QueryMatch {
     /// Whether the query meets the condition; the first parameter of the name counts.
     pub fn matches(&self, query: Option<&str>) -> bool {
-        let Some(value) = query_value(query.unwrap_or_default(), &self.name) else { return false };
+        let Some(value) = query_value(query.unwrap_or_default(), &self.name) else {
+            return false;
+        };
         self.value.as_ref().is_none_or(|matcher| matcher.matches(value.as_bytes()))
     }
 }

@@ -84,7 +84,9 @@ impl Substitution {
         let mut out = String::with_capacity(text.len());
         let mut last = 0;
         for captures in self.pattern.captures_iter(text) {
-            let Some(whole) = captures.get_match() else { continue };
+            let Some(whole) = captures.get_match() else {
+                continue;
+            };
             out.push_str(text.get(last..whole.start()).unwrap_or_default());
             for piece in &self.pieces {
                 match piece {
@@ -325,6 +327,9 @@ mod tests {
         let rewrite = Substitution::new("^/service/([^/]+)(/.*)$", r"\2/instance/\1").expect("valid");
         assert_eq!(rewrite.apply("/service/foo/v1/api"), "/v1/api/instance/foo");
         assert!(Substitution::new("a", r"\1").is_err());
-        assert_eq!(Substitution::new("one", "two").expect("valid").apply("/xxx/one/yyy/one/zzz"), "/xxx/two/yyy/two/zzz");
+        assert_eq!(
+            Substitution::new("one", "two").expect("valid").apply("/xxx/one/yyy/one/zzz"),
+            "/xxx/two/yyy/two/zzz"
+        );
     }
 }

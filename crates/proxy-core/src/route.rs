@@ -70,7 +70,9 @@ impl RouteMatch {
     }
 
     fn starts(&self, path: &str, prefix: &str) -> bool {
-        let Some(start) = path.as_bytes().get(..prefix.len()) else { return false };
+        let Some(start) = path.as_bytes().get(..prefix.len()) else {
+            return false;
+        };
         if self.case_sensitive { start == prefix.as_bytes() } else { start.eq_ignore_ascii_case(prefix.as_bytes()) }
     }
 
@@ -101,7 +103,9 @@ impl PathRewrite {
     pub fn apply(&self, matcher: &RouteMatch, path: &str) -> String {
         let (only, query) = path.split_at(path.find(['?', '#']).unwrap_or(path.len()));
         match self {
-            Self::Prefix(prefix) => format!("{prefix}{}{query}", &only[matcher.matched_len(only)..]),
+            Self::Prefix(prefix) => {
+                format!("{prefix}{}{query}", &only[matcher.matched_len(only)..])
+            }
             Self::Full(full) => format!("{full}{query}"),
             Self::Regex(substitution) => format!("{}{query}", substitution.apply(only)),
         }

@@ -92,7 +92,9 @@ impl RouteTable {
 
     /// The route of a request.
     pub fn route<'t>(&'t self, head: &(impl RequestHead + ?Sized), random: u64) -> RouteResult<'t> {
-        let Some(host) = self.host(head.authority()) else { return RouteResult::NoHost };
+        let Some(host) = self.host(head.authority()) else {
+            return RouteResult::NoHost;
+        };
         match host.routes.iter().find(|route| route.matcher.matches(head, random)) {
             Some(route) => RouteResult::Found { host, route },
             None => RouteResult::NoRoute { host },
@@ -125,8 +127,12 @@ impl Domains {
             return self.any.replace(index).is_none();
         }
         let map = match (domain.strip_prefix('*'), domain.strip_suffix('*')) {
-            (Some(suffix), _) => return insert(by_length(&mut self.suffix, suffix.len()), suffix, index),
-            (_, Some(prefix)) => return insert(by_length(&mut self.prefix, prefix.len()), prefix, index),
+            (Some(suffix), _) => {
+                return insert(by_length(&mut self.suffix, suffix.len()), suffix, index);
+            }
+            (_, Some(prefix)) => {
+                return insert(by_length(&mut self.prefix, prefix.len()), prefix, index);
+            }
             _ => &mut self.exact,
         };
         insert(map, domain, index)

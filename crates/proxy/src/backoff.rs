@@ -13,11 +13,7 @@ pub struct Backoff {
 impl Backoff {
     /// Starts with `first`.
     pub fn new(first: Duration, longest: Duration) -> Backoff {
-        Backoff {
-            first,
-            longest,
-            failures: 0,
-        }
+        Backoff { first, longest, failures: 0 }
     }
 
     /// The pause after one more failure.

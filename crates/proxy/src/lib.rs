@@ -5,4 +5,7 @@ pub mod capture;
 pub mod certs;
 pub mod config;
 pub mod control_plane;
+pub mod peer;
+pub mod record;
 pub mod resolv_conf;
+pub mod state;

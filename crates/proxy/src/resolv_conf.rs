@@ -15,9 +15,7 @@ pub struct ResolvConf {
 impl ResolvConf {
     /// Reads the file; without one there are no servers.
     pub fn read() -> ResolvConf {
-        fs::read_to_string("/etc/resolv.conf")
-            .map(|text| ResolvConf::parse(&text))
-            .unwrap_or_default()
+        fs::read_to_string("/etc/resolv.conf").map(|text| ResolvConf::parse(&text)).unwrap_or_default()
     }
 
     /// Understands `nameserver`, `search` and `domain`; the last `search` or `domain` line counts.
@@ -29,13 +27,10 @@ impl ResolvConf {
             match words.next() {
                 Some("nameserver") => {
                     let address = words.next().map(|w| w.split('%').next().unwrap_or(w));
-                    conf.nameservers
-                        .extend(address.and_then(|a| a.parse::<IpAddr>().ok()));
+                    conf.nameservers.extend(address.and_then(|a| a.parse::<IpAddr>().ok()));
                 }
                 Some("search" | "domain") => {
-                    conf.search = words
-                        .map(|w| w.trim_end_matches('.').to_ascii_lowercase())
-                        .collect();
+                    conf.search = words.map(|w| w.trim_end_matches('.').to_ascii_lowercase()).collect();
                 }
                 _ => {}
             }
@@ -53,13 +48,7 @@ mod tests {
         let text = "# comment\nnameserver 10.96.0.10\nnameserver fe80::1%eth0\nnameserver junk\n\
                     domain old\nsearch ns1.svc.cluster.local SVC.cluster.local.\noptions ndots:5\n";
         let conf = ResolvConf::parse(text);
-        assert_eq!(
-            conf.nameservers,
-            [
-                "10.96.0.10".parse::<std::net::IpAddr>().unwrap(),
-                "fe80::1".parse().unwrap()
-            ]
-        );
+        assert_eq!(conf.nameservers, ["10.96.0.10".parse::<std::net::IpAddr>().unwrap(), "fe80::1".parse().unwrap()]);
         assert_eq!(conf.search, ["ns1.svc.cluster.local", "svc.cluster.local"]);
     }
 }

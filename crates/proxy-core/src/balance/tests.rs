@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::cluster::{ClusterConfig, ClusterState, Discovery, HttpVersion, Limits};
 use crate::endpoint::{Address, EndpointSet, EndpointState, Transport};
-use crate::outlier::{OutlierConfig, Outcome};
+use crate::outlier::{Outcome, OutlierConfig};
 
 fn endpoint(id: u64, healthy: bool, active: u32) -> Arc<Endpoint> {
     let state = EndpointState::default();
@@ -51,10 +51,7 @@ fn cluster(policy: Policy, priorities: Vec<Vec<Arc<Endpoint>>>) -> Cluster {
         dns_refresh: Duration::from_secs(60),
         provenance: None,
     };
-    let priorities = priorities
-        .into_iter()
-        .map(|endpoints| Priority { localities: Vec::new(), endpoints })
-        .collect();
+    let priorities = priorities.into_iter().map(|endpoints| Priority { localities: Vec::new(), endpoints }).collect();
     let endpoints = Arc::new(EndpointSet { priorities, overprovisioning: 140 });
     let ring = Ring::build(policy, &endpoints);
     Cluster { config: Arc::new(config), endpoints, ring, state: Arc::new(ClusterState::default()) }
@@ -114,7 +111,7 @@ fn ejected_endpoints_are_left_out_until_their_time_is_over() {
     assert!(crate::outlier::report(&config, &cluster.endpoints, &bad.state.health, Outcome::Status(503), 0));
     assert_eq!(counts(&cluster).get(&1), None);
     let later = PickContext { now: 30_000, ..context(0) };
-    assert!((0..100).any(|i| cluster.pick(PickContext { random: mix(i), ..later }).expect("some").id == 1));
+    assert!((0..100).any(|i| { cluster.pick(PickContext { random: mix(i), ..later }).expect("some").id == 1 }));
 }
 
 #[test]

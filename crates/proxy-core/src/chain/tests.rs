@@ -107,7 +107,11 @@ fn the_longest_prefix_wins() {
         prefixes: list.iter().map(|net| net.parse().expect("prefix")).collect(),
         ..ChainMatch::default()
     };
-    let chains = vec![chain("all", nets(&["0.0.0.0/0"])), chain("ten", nets(&["10.0.0.0/8"])), chain("one", nets(&["10.1.2.3/32"]))];
+    let chains = vec![
+        chain("all", nets(&["0.0.0.0/0"])),
+        chain("ten", nets(&["10.0.0.0/8"])),
+        chain("one", nets(&["10.1.2.3/32"])),
+    ];
     for (to, expect) in [("10.1.2.3:80", "one"), ("10.9.9.9:80", "ten"), ("11.0.0.1:80", "all")] {
         let conn = Conn { to, tls: false, sni: None, alpn: &[] };
         assert_eq!(found(&chains, &conn).as_deref(), Some(expect));

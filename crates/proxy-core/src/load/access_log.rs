@@ -21,7 +21,9 @@ pub fn access_logs(logs: &[ProtoLog]) -> Result<Vec<Arc<AccessLog>>, LoadError> 
 }
 
 fn access_log(log: &ProtoLog) -> Result<Option<Arc<AccessLog>>, LoadError> {
-    let Some(ConfigType::TypedConfig(any)) = &log.config_type else { return Ok(None) };
+    let Some(ConfigType::TypedConfig(any)) = &log.config_type else {
+        return Ok(None);
+    };
     let (path, format) = if is::<FileAccessLog>(any) {
         let file: FileAccessLog = unpack(any)?;
         (file.path, format(file.access_log_format))

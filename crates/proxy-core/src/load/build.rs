@@ -32,7 +32,9 @@ impl Loader {
 
     fn build_clusters(&mut self) {
         for id in std::mem::take(&mut self.stale) {
-            let Some(loaded) = self.clusters.get(&id) else { continue };
+            let Some(loaded) = self.clusters.get(&id) else {
+                continue;
+            };
             let old = self.built.get(&id).map(|cluster| cluster.endpoints.clone());
             let endpoints = Arc::new(self.endpoints(loaded, old.as_deref()));
             let ring = Ring::build(loaded.config.policy, &endpoints);
@@ -46,7 +48,9 @@ impl Loader {
             Discovery::Eds(name) => self.assignments.get(&**name),
             _ => loaded.assignment.as_ref(),
         };
-        let Some(assignment) = assignment else { return EndpointSet::default() };
+        let Some(assignment) = assignment else {
+            return EndpointSet::default();
+        };
         let resolve = |host: &str| self.resolved.get(host).cloned().unwrap_or_default();
         // Assignments are checked when they come; one that came before its cluster may still not fit it.
         endpoint::endpoints(&loaded.config, assignment, &resolve, old).unwrap_or_default()
@@ -105,7 +109,9 @@ impl Loader {
         }
         let mut used: BTreeSet<u32> = BTreeSet::new();
         used.extend(self.published_routes.values().flat_map(|table| clusters_of_table(table)).map(|id| id.0));
-        used.extend(self.published_listeners.values().flat_map(|listener| clusters_of_listener(listener)).map(|id| id.0));
+        used.extend(
+            self.published_listeners.values().flat_map(|listener| clusters_of_listener(listener)).map(|id| id.0),
+        );
         self.clusters.retain(|id, loaded| !loaded.removed || used.contains(id));
         self.built.retain(|id, _| self.clusters.contains_key(id));
     }
@@ -141,7 +147,9 @@ pub fn names(loaded: &Loaded) -> impl Iterator<Item = &str> {
     let endpoints = groups.flat_map(|group| &group.lb_endpoints);
     let is_dns = matches!(loaded.config.discovery, Discovery::Dns { .. });
     endpoints.filter(move |_| is_dns).filter_map(|endpoint| {
-        let Some(HostIdentifier::Endpoint(inner)) = &endpoint.host_identifier else { return None };
+        let Some(HostIdentifier::Endpoint(inner)) = &endpoint.host_identifier else {
+            return None;
+        };
         match inner.address.as_ref()?.address.as_ref()? {
             address::Address::SocketAddress(socket) => {
                 socket.address.parse::<std::net::IpAddr>().is_err().then_some(socket.address.as_str())
@@ -188,8 +196,8 @@ fn clusters_of_table(table: &RouteTable) -> impl Iterator<Item = ClusterId> + '_
             Action::Forward(forward) => Some(forward),
             _ => None,
         };
-        forward.into_iter().flat_map(|forward| {
-            forward.target.clusters().chain(forward.mirrors.iter().map(|mirror| mirror.cluster))
-        })
+        forward
+            .into_iter()
+            .flat_map(|forward| forward.target.clusters().chain(forward.mirrors.iter().map(|mirror| mirror.cluster)))
     })
 }

@@ -240,7 +240,9 @@ fn istio_flag<'m>(metadata: Option<&'m Metadata>, key: &str) -> Option<&'m str> 
 }
 
 fn services(metadata: Option<&Metadata>) -> Vec<ServiceRef> {
-    let Some(istio) = metadata.and_then(|metadata| metadata.filter_metadata.get("istio")) else { return Vec::new() };
+    let Some(istio) = metadata.and_then(|metadata| metadata.filter_metadata.get("istio")) else {
+        return Vec::new();
+    };
     let all = list(istio, "services").iter().filter_map(as_struct);
     all.filter_map(|service| {
         Some(ServiceRef {

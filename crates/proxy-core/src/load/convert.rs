@@ -73,8 +73,7 @@ pub fn host_port(address: &SocketAddress) -> Result<(&str, u16), LoadError> {
 
 pub fn socket_addr(address: &SocketAddress) -> Result<SocketAddr, LoadError> {
     let (host, port) = host_port(address)?;
-    let ip: IpAddr =
-        host.parse().map_err(|_| LoadError::invalid(format!("{host:?} is not an IP address")))?;
+    let ip: IpAddr = host.parse().map_err(|_| LoadError::invalid(format!("{host:?} is not an IP address")))?;
     Ok(SocketAddr::new(ip, port))
 }
 
@@ -112,15 +111,16 @@ pub fn runtime_fraction(value: &RuntimeFractionalPercent) -> Fraction {
 }
 
 pub fn string_match(matcher: &StringMatcher) -> Result<StringMatch, LoadError> {
-    let fold = |text: &str| -> Box<str> {
-        if matcher.ignore_case { text.to_ascii_lowercase().into() } else { text.into() }
-    };
+    let fold =
+        |text: &str| -> Box<str> { if matcher.ignore_case { text.to_ascii_lowercase().into() } else { text.into() } };
     let inner = match &matcher.match_pattern {
         Some(MatchPattern::Exact(text)) => StringMatch::Exact(fold(text)),
         Some(MatchPattern::Prefix(text)) => StringMatch::Prefix(fold(text)),
         Some(MatchPattern::Suffix(text)) => StringMatch::Suffix(fold(text)),
         Some(MatchPattern::Contains(text)) => StringMatch::Contains(fold(text)),
-        Some(MatchPattern::SafeRegex(regex)) => return Ok(StringMatch::Regex(Pattern::new(&regex.regex)?)),
+        Some(MatchPattern::SafeRegex(regex)) => {
+            return Ok(StringMatch::Regex(Pattern::new(&regex.regex)?));
+        }
         Some(MatchPattern::Custom(custom)) => {
             return Err(LoadError::Unsupported(format!("string matcher {:?}", custom.name)));
         }

@@ -69,7 +69,9 @@ fn addresses(config: &ClusterConfig, endpoint: &LbEndpoint, resolve: Resolve<'_>
     let address = inner.address.as_ref().and_then(|address| address.address.as_ref());
     let socket = match address {
         Some(address::Address::SocketAddress(socket)) => socket,
-        Some(address::Address::Pipe(pipe)) => return Ok(vec![Address::Pipe(pipe.path.as_str().into())]),
+        Some(address::Address::Pipe(pipe)) => {
+            return Ok(vec![Address::Pipe(pipe.path.as_str().into())]);
+        }
         Some(address::Address::EnvoyInternalAddress(_)) => {
             return Err(LoadError::Unsupported("an internal listener address".into()));
         }

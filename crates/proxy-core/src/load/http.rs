@@ -85,10 +85,7 @@ pub fn hcm(context: &mut Context<'_>, proto: &HttpConnectionManager) -> Result<H
 }
 
 /// A duration of which zero means none and absence the default.
-fn or_default(
-    value: Option<&lateen_api::envoy::google::protobuf::Duration>,
-    default: Duration,
-) -> Option<Duration> {
+fn or_default(value: Option<&lateen_api::envoy::google::protobuf::Duration>, default: Duration) -> Option<Duration> {
     if value.is_none() { Some(default) } else { some_duration(value) }
 }
 

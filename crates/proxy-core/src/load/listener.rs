@@ -13,9 +13,7 @@ use lateen_api::envoy::envoy::extensions::filters::network::tcp_proxy::v3::{
 use lateen_api::envoy::google::protobuf::Any;
 
 use super::access_log::access_logs;
-use super::convert::{
-    is, listener_addr, number, port, prefixes, some_duration, truth, unpack,
-};
+use super::convert::{is, listener_addr, number, port, prefixes, some_duration, truth, unpack};
 use super::{Context, LoadError, http, tls};
 use crate::chain::{ChainMatch, FilterChain, TcpProxy, TcpTarget, Terminal};
 use crate::listener::{Direction, Listener, PortRanges, Sniff};

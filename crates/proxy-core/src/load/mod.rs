@@ -1,5 +1,8 @@
 //! Loading xDS resources into [`Tables`].
 
+// Other servers still send fields that Envoy deprecates but honours.
+#![allow(deprecated)]
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -83,12 +86,7 @@ pub struct Loader {
 
 impl Loader {
     /// Takes a change of one type. Bad resources change nothing and are returned with the reason; the others count.
-    pub fn apply(
-        &mut self,
-        type_url: &str,
-        upserts: &[(String, Bytes)],
-        removed: &[String],
-    ) -> Vec<(String, String)> {
+    pub fn apply(&mut self, type_url: &str, upserts: &[(String, Bytes)], removed: &[String]) -> Vec<(String, String)> {
         let mut rejected = Vec::new();
         for (name, bytes) in upserts {
             if let Err(error) = self.upsert(type_url, name, bytes) {
@@ -151,9 +149,10 @@ impl Loader {
     }
 
     fn clusters_of(&self, assignment: &str) -> Vec<u32> {
-        let direct = self.cluster_names.get(assignment).filter(|id| {
-            self.clusters.get(id).is_some_and(|loaded| uses(&loaded.config, assignment))
-        });
+        let direct = self
+            .cluster_names
+            .get(assignment)
+            .filter(|id| self.clusters.get(id).is_some_and(|loaded| uses(&loaded.config, assignment)));
         match direct {
             Some(id) => vec![id],
             None => {
@@ -225,6 +224,3 @@ impl Loader {
 fn uses(config: &ClusterConfig, assignment: &str) -> bool {
     matches!(&config.discovery, Discovery::Eds(name) if &**name == assignment)
 }
-
-#[cfg(test)]
-mod tests;

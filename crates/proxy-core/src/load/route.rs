@@ -6,17 +6,14 @@ use std::time::Duration;
 use lateen_api::envoy::envoy::config::core::v3::{DataSource, data_source::Specifier};
 use lateen_api::envoy::envoy::config::route::v3::{
     RedirectAction, RetryPolicy as ProtoRetry, Route as ProtoRoute, RouteAction, RouteMatch as ProtoMatch,
-    WeightedCluster as ProtoWeighted, redirect_action::PathRewriteSpecifier,
-    redirect_action::SchemeRewriteSpecifier, route::Action as ProtoAction, route_action::ClusterSpecifier,
-    route_action::HashPolicy as ProtoHash, route_action::HostRewriteSpecifier, route_action::RequestMirrorPolicy,
-    route_action::hash_policy::PolicySpecifier, route_match::PathSpecifier,
-    weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite,
+    WeightedCluster as ProtoWeighted, redirect_action::PathRewriteSpecifier, redirect_action::SchemeRewriteSpecifier,
+    route::Action as ProtoAction, route_action::ClusterSpecifier, route_action::HashPolicy as ProtoHash,
+    route_action::HostRewriteSpecifier, route_action::RequestMirrorPolicy, route_action::hash_policy::PolicySpecifier,
+    route_match::PathSpecifier, weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite,
 };
 use lateen_api::envoy::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 
-use super::convert::{
-    header_matches, header_ops, number, port, query_match, runtime_fraction, some_duration, truth,
-};
+use super::convert::{header_matches, header_ops, number, port, query_match, runtime_fraction, some_duration, truth};
 use super::{Context, LoadError, filter};
 use crate::balance::{HashKind, HashPolicy};
 use crate::fraction::Fraction;
@@ -47,8 +44,12 @@ pub fn route(context: &mut Context<'_>, proto: &ProtoRoute, inherited: &Inherite
             body: response.body.as_ref().map(body).unwrap_or_default(),
         },
         Some(ProtoAction::NonForwardingAction(_)) => Action::Refuse,
-        Some(ProtoAction::FilterAction(_)) => return Err(LoadError::Unsupported("a filter action".into())),
-        None => return Err(LoadError::invalid(format!("route {:?} has no action", proto.name))),
+        Some(ProtoAction::FilterAction(_)) => {
+            return Err(LoadError::Unsupported("a filter action".into()));
+        }
+        None => {
+            return Err(LoadError::invalid(format!("route {:?} has no action", proto.name)));
+        }
     };
     let own = filter::per_route(&proto.typed_per_filter_config)?;
     Ok(Route {
@@ -106,11 +107,7 @@ fn route_match(proto: &ProtoMatch) -> Result<RouteMatch, LoadError> {
     })
 }
 
-fn forward(
-    context: &mut Context<'_>,
-    action: &RouteAction,
-    inherited: &Inherited<'_>,
-) -> Result<Forward, LoadError> {
+fn forward(context: &mut Context<'_>, action: &RouteAction, inherited: &Inherited<'_>) -> Result<Forward, LoadError> {
     let retry = action.retry_policy.as_ref().or(inherited.retry);
     let mirrors =
         if action.request_mirror_policies.is_empty() { inherited.mirrors } else { &action.request_mirror_policies };
@@ -267,6 +264,9 @@ fn redirect(proto: &RedirectAction) -> Result<Redirect, LoadError> {
             Some(PathRewriteSpecifier::PathRedirect(path)) => Some(PathRewrite::Full(path.as_str().into())),
             Some(PathRewriteSpecifier::PrefixRewrite(prefix)) => Some(PathRewrite::Prefix(prefix.as_str().into())),
             Some(PathRewriteSpecifier::RegexRewrite(regex)) => Some(PathRewrite::Regex(substitution(regex)?)),
+            Some(PathRewriteSpecifier::PathRewrite(_)) => {
+                return Err(LoadError::Unsupported("a formatted path in a redirect".into()));
+            }
             None => None,
         },
         strip_query: proto.strip_query,

@@ -33,7 +33,9 @@ fn is_plain(any: &Any) -> bool {
 
 /// How to talk to endpoints.
 pub fn upstream(socket: Option<&TransportSocket>) -> Result<Transport, LoadError> {
-    let Some(any) = socket.and_then(typed).filter(|any| !is_plain(any)) else { return Ok(Transport::Plain) };
+    let Some(any) = socket.and_then(typed).filter(|any| !is_plain(any)) else {
+        return Ok(Transport::Plain);
+    };
     let context: proto::UpstreamTlsContext = unpack(any)?;
     let common = common(context.common_tls_context.as_ref(), xxh64(&any.value, 0))?;
     Ok(Transport::Tls(Arc::new(UpstreamTls {
@@ -46,7 +48,9 @@ pub fn upstream(socket: Option<&TransportSocket>) -> Result<Transport, LoadError
 
 /// TLS towards clients.
 pub fn downstream(socket: Option<&TransportSocket>) -> Result<Option<Arc<DownstreamTls>>, LoadError> {
-    let Some(any) = socket.and_then(typed).filter(|any| !is_plain(any)) else { return Ok(None) };
+    let Some(any) = socket.and_then(typed).filter(|any| !is_plain(any)) else {
+        return Ok(None);
+    };
     if !is::<proto::DownstreamTlsContext>(any) {
         return Err(LoadError::Unsupported(format!("transport socket {}", any.type_url)));
     }
@@ -170,4 +174,3 @@ fn hash(text: &str) -> Result<[u8; 32], LoadError> {
     }
     Ok(out)
 }
-

@@ -6,44 +6,19 @@ use ipnet::Ipv4Net;
 #[derive(Clone, Debug, clap::Args)]
 pub struct CaptureArgs {
     /// Port of the proxy's outbound listener
-    #[arg(
-        short = 'p',
-        long = "envoy-port",
-        env = "ENVOY_PORT",
-        default_value_t = 15001
-    )]
+    #[arg(short = 'p', long = "envoy-port", env = "ENVOY_PORT", default_value_t = 15001)]
     pub proxy_port: u16,
     /// Port of the proxy's inbound listener
-    #[arg(
-        short = 'z',
-        long = "inbound-capture-port",
-        env = "INBOUND_CAPTURE_PORT",
-        default_value_t = 15006
-    )]
+    #[arg(short = 'z', long = "inbound-capture-port", env = "INBOUND_CAPTURE_PORT", default_value_t = 15006)]
     pub inbound_port: u16,
     /// Port on which other proxies open tunnels
-    #[arg(
-        short = 'e',
-        long = "inbound-tunnel-port",
-        env = "INBOUND_TUNNEL_PORT",
-        default_value_t = 15008
-    )]
+    #[arg(short = 'e', long = "inbound-tunnel-port", env = "INBOUND_TUNNEL_PORT", default_value_t = 15008)]
     pub tunnel_port: u16,
     /// Users (comma-separated) whose traffic is the proxy's own
-    #[arg(
-        short = 'u',
-        long = "proxy-uid",
-        env = "PROXY_UID",
-        default_value = "1337"
-    )]
+    #[arg(short = 'u', long = "proxy-uid", env = "PROXY_UID", default_value = "1337")]
     pub proxy_uid: String,
     /// Groups (comma-separated) whose traffic is the proxy's own
-    #[arg(
-        short = 'g',
-        long = "proxy-gid",
-        env = "PROXY_GID",
-        default_value = "1337"
-    )]
+    #[arg(short = 'g', long = "proxy-gid", env = "PROXY_GID", default_value = "1337")]
     pub proxy_gid: String,
     /// Know the proxy's sockets by this mark instead of by user and group
     #[arg(long, env = "LATEEN_CAPTURE_MARK")]
@@ -57,12 +32,7 @@ pub struct CaptureArgs {
     )]
     pub mode: String,
     /// Mark of packets for a transparent listener
-    #[arg(
-        short = 't',
-        long = "istio-inbound-tproxy-mark",
-        env = "ISTIO_INBOUND_TPROXY_MARK",
-        default_value_t = 1337
-    )]
+    #[arg(short = 't', long = "istio-inbound-tproxy-mark", env = "ISTIO_INBOUND_TPROXY_MARK", default_value_t = 1337)]
     pub tproxy_mark: u32,
     /// Routing table of marked packets
     #[arg(
@@ -73,44 +43,19 @@ pub struct CaptureArgs {
     )]
     pub tproxy_table: u32,
     /// Ports on which incoming connections are captured; * for all
-    #[arg(
-        short = 'b',
-        long = "istio-inbound-ports",
-        env = "ISTIO_INBOUND_PORTS",
-        default_value = ""
-    )]
+    #[arg(short = 'b', long = "istio-inbound-ports", env = "ISTIO_INBOUND_PORTS", default_value = "")]
     pub inbound_ports: String,
     /// Ports on which incoming connections are not captured
-    #[arg(
-        short = 'd',
-        long = "istio-local-exclude-ports",
-        env = "ISTIO_LOCAL_EXCLUDE_PORTS",
-        default_value = ""
-    )]
+    #[arg(short = 'd', long = "istio-local-exclude-ports", env = "ISTIO_LOCAL_EXCLUDE_PORTS", default_value = "")]
     pub inbound_exclude: String,
     /// IP ranges to which outgoing connections are captured; * for all
-    #[arg(
-        short = 'i',
-        long = "istio-service-cidr",
-        env = "ISTIO_SERVICE_CIDR",
-        default_value = ""
-    )]
+    #[arg(short = 'i', long = "istio-service-cidr", env = "ISTIO_SERVICE_CIDR", default_value = "")]
     pub outbound_ranges: String,
     /// IP ranges to which outgoing connections are not captured
-    #[arg(
-        short = 'x',
-        long = "istio-service-exclude-cidr",
-        env = "ISTIO_SERVICE_EXCLUDE_CIDR",
-        default_value = ""
-    )]
+    #[arg(short = 'x', long = "istio-service-exclude-cidr", env = "ISTIO_SERVICE_EXCLUDE_CIDR", default_value = "")]
     pub outbound_ranges_exclude: String,
     /// Ports to which outgoing connections are captured whatever their address
-    #[arg(
-        short = 'q',
-        long = "istio-outbound-ports",
-        env = "ISTIO_OUTBOUND_PORTS",
-        default_value = ""
-    )]
+    #[arg(short = 'q', long = "istio-outbound-ports", env = "ISTIO_OUTBOUND_PORTS", default_value = "")]
     pub outbound_ports: String,
     /// Ports to which outgoing connections are not captured
     #[arg(
@@ -121,11 +66,7 @@ pub struct CaptureArgs {
     )]
     pub outbound_ports_exclude: String,
     /// Groups whose outgoing connections are captured; * for all
-    #[arg(
-        long = "istio-outbound-owner-groups",
-        env = "ISTIO_OUTBOUND_OWNER_GROUPS",
-        default_value = "*"
-    )]
+    #[arg(long = "istio-outbound-owner-groups", env = "ISTIO_OUTBOUND_OWNER_GROUPS", default_value = "*")]
     pub groups: String,
     /// Groups whose outgoing connections are not captured
     #[arg(
@@ -135,12 +76,7 @@ pub struct CaptureArgs {
     )]
     pub groups_exclude: String,
     /// Interfaces that are left alone
-    #[arg(
-        short = 'c',
-        long = "istio-exclude-interfaces",
-        env = "ISTIO_EXCLUDE_INTERFACES",
-        default_value = ""
-    )]
+    #[arg(short = 'c', long = "istio-exclude-interfaces", env = "ISTIO_EXCLUDE_INTERFACES", default_value = "")]
     pub exclude_interfaces: String,
     /// Interfaces of virtual machines, whose incoming traffic counts as outgoing
     #[arg(
@@ -164,11 +100,7 @@ pub struct CaptureArgs {
     #[arg(long, env = "INVALID_DROP", value_parser = clap::builder::FalseyValueParser::new())]
     pub drop_invalid: bool,
     /// What counts as the pod talking to itself
-    #[arg(
-        long = "host-ipv4-loopback-cidr",
-        env = "HOST_IPV4_LOOPBACK_CIDR",
-        default_value = "127.0.0.1/32"
-    )]
+    #[arg(long = "host-ipv4-loopback-cidr", env = "HOST_IPV4_LOOPBACK_CIDR", default_value = "127.0.0.1/32")]
     pub loopback: Ipv4Net,
     /// Print the rules, change nothing
     #[arg(short = 'n', long, env = "DRY_RUN", value_parser = clap::builder::FalseyValueParser::new())]

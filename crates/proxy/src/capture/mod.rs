@@ -40,22 +40,10 @@ const TABLES: [&str; 3] = ["istio-proxy-nat", "istio-proxy-mangle", "istio-proxy
 
 /// The rules for a configuration.
 pub fn ruleset(config: &CaptureConfig) -> Ruleset {
-    let tables: [Vec<Chain>; 3] = [
-        nat::chains(config),
-        mangle::chains(config),
-        raw::chains(config),
-    ];
-    let tables = TABLES
-        .into_iter()
-        .zip(tables)
-        .filter(|(_, chains)| !chains.is_empty());
-    let tables = tables.map(|(name, chains)| Table {
-        chains,
-        ..Table::new(Family::Inet, name)
-    });
-    Ruleset {
-        tables: tables.collect(),
-    }
+    let tables: [Vec<Chain>; 3] = [nat::chains(config), mangle::chains(config), raw::chains(config)];
+    let tables = TABLES.into_iter().zip(tables).filter(|(_, chains)| !chains.is_empty());
+    let tables = tables.map(|(name, chains)| Table { chains, ..Table::new(Family::Inet, name) });
+    Ruleset { tables: tables.collect() }
 }
 
 /// Runs the command: prints the rules and applies them, or removes them.

@@ -17,12 +17,7 @@ pub(super) const DNS_LISTENER: u16 = 15053;
 /// The chains of the table that redirects.
 pub(super) fn chains(config: &CaptureConfig) -> Vec<Chain> {
     let mut nat = Chains::new([
-        Chain::base(
-            "prerouting",
-            HookKind::Nat,
-            Hook::Prerouting,
-            priority::DSTNAT,
-        ),
+        Chain::base("prerouting", HookKind::Nat, Hook::Prerouting, priority::DSTNAT),
         Chain::base("output", HookKind::Nat, Hook::Output, priority::DSTNAT),
         Chain::new(INBOUND),
         Chain::new(REDIRECT),
@@ -32,33 +27,11 @@ pub(super) fn chains(config: &CaptureConfig) -> Vec<Chain> {
     ]);
     exclude_interfaces(&mut nat, config);
     for name in &config.virtual_interfaces {
-        nat.insert(
-            "prerouting",
-            0,
-            [
-                Expr::Iifname(Op::Eq, name.clone()),
-                Expr::Counter,
-                Expr::ret(),
-            ],
-        );
+        nat.insert("prerouting", 0, [Expr::Iifname(Op::Eq, name.clone()), Expr::Counter, Expr::ret()]);
     }
-    nat.add(
-        INBOUND,
-        [
-            tcp(),
-            Expr::dport(L4::Tcp, config.tunnel_port),
-            Expr::Counter,
-            Expr::ret(),
-        ],
-    );
-    nat.add(
-        REDIRECT,
-        [tcp(), Expr::Counter, Expr::Redirect(config.outbound_port)],
-    );
-    nat.add(
-        IN_REDIRECT,
-        [tcp(), Expr::Counter, Expr::Redirect(config.inbound_port)],
-    );
+    nat.add(INBOUND, [tcp(), Expr::dport(L4::Tcp, config.tunnel_port), Expr::Counter, Expr::ret()]);
+    nat.add(REDIRECT, [tcp(), Expr::Counter, Expr::Redirect(config.outbound_port)]);
+    nat.add(IN_REDIRECT, [tcp(), Expr::Counter, Expr::Redirect(config.inbound_port)]);
     if config.mode == Mode::Redirect {
         inbound(&mut nat, config);
     }
@@ -77,22 +50,8 @@ pub(super) fn on_loopback() -> Expr {
 /// Leaves whole interfaces alone.
 pub(super) fn exclude_interfaces(chains: &mut Chains, config: &CaptureConfig) {
     for name in &config.exclude_interfaces {
-        chains.add(
-            "prerouting",
-            [
-                Expr::Iifname(Op::Eq, name.clone()),
-                Expr::Counter,
-                Expr::ret(),
-            ],
-        );
-        chains.add(
-            "output",
-            [
-                Expr::Oifname(Op::Eq, name.clone()),
-                Expr::Counter,
-                Expr::ret(),
-            ],
-        );
+        chains.add("prerouting", [Expr::Iifname(Op::Eq, name.clone()), Expr::Counter, Expr::ret()]);
+        chains.add("output", [Expr::Oifname(Op::Eq, name.clone()), Expr::Counter, Expr::ret()]);
     }
 }
 
@@ -107,15 +66,7 @@ fn inbound(nat: &mut Chains, config: &CaptureConfig) {
         }
         Selection::Only(ports) => {
             for port in ports {
-                nat.add(
-                    INBOUND,
-                    [
-                        tcp(),
-                        Expr::dport(L4::Tcp, *port),
-                        Expr::Counter,
-                        Expr::jump(IN_REDIRECT),
-                    ],
-                );
+                nat.add(INBOUND, [tcp(), Expr::dport(L4::Tcp, *port), Expr::Counter, Expr::jump(IN_REDIRECT)]);
             }
         }
     }
@@ -123,67 +74,32 @@ fn inbound(nat: &mut Chains, config: &CaptureConfig) {
 
 pub(super) fn exclude_inbound_ports(chains: &mut Chains, config: &CaptureConfig) {
     for port in &config.inbound_exclude {
-        chains.add(
-            INBOUND,
-            [
-                tcp(),
-                Expr::dport(L4::Tcp, *port),
-                Expr::Counter,
-                Expr::ret(),
-            ],
-        );
+        chains.add(INBOUND, [tcp(), Expr::dport(L4::Tcp, *port), Expr::Counter, Expr::ret()]);
     }
 }
 
 fn outbound(nat: &mut Chains, config: &CaptureConfig) {
     nat.add("output", [Expr::Counter, Expr::jump(OUTPUT)]);
     for port in &config.outbound_ports_exclude {
-        nat.add(
-            OUTPUT,
-            [Expr::dport(L4::Tcp, *port), Expr::Counter, Expr::ret()],
-        );
+        nat.add(OUTPUT, [Expr::dport(L4::Tcp, *port), Expr::Counter, Expr::ret()]);
     }
     for net in config.passthrough_sources() {
-        nat.add(
-            OUTPUT,
-            [
-                on_loopback(),
-                Expr::saddr(Op::Eq, net),
-                Expr::Counter,
-                Expr::ret(),
-            ],
-        );
+        nat.add(OUTPUT, [on_loopback(), Expr::saddr(Op::Eq, net), Expr::Counter, Expr::ret()]);
     }
     for socket in &config.proxy {
         proxy_socket(nat, config, socket);
     }
     owner_groups(nat, config);
     dns(nat, config);
-    for net in config
-        .loopbacks()
-        .into_iter()
-        .chain(config.outbound_ranges_exclude.iter().copied())
-    {
-        nat.add(
-            OUTPUT,
-            [Expr::daddr(Op::Eq, net), Expr::Counter, Expr::ret()],
-        );
+    for net in config.loopbacks().into_iter().chain(config.outbound_ranges_exclude.iter().copied()) {
+        nat.add(OUTPUT, [Expr::daddr(Op::Eq, net), Expr::Counter, Expr::ret()]);
     }
     for port in &config.outbound_ports {
-        nat.add(
-            OUTPUT,
-            [
-                Expr::dport(L4::Tcp, *port),
-                Expr::Counter,
-                Expr::jump(REDIRECT),
-            ],
-        );
+        nat.add(OUTPUT, [Expr::dport(L4::Tcp, *port), Expr::Counter, Expr::jump(REDIRECT)]);
     }
     match &config.outbound_ranges {
         Selection::All => capture_range(nat, config, None),
-        Selection::Only(nets) => nets
-            .iter()
-            .for_each(|net| capture_range(nat, config, Some(*net))),
+        Selection::Only(nets) => nets.iter().for_each(|net| capture_range(nat, config, Some(*net))),
     }
 }
 
@@ -193,42 +109,22 @@ fn proxy_socket(nat: &mut Chains, config: &CaptureConfig, socket: &ProxySocket) 
     let dns = config.dns != DnsCapture::Off;
     let group = matches!(socket, ProxySocket::Group(_));
     for net in config.loopbacks() {
-        let except = if dns && !group {
-            Ports::Set(vec![DNS_PORT, config.tunnel_port])
-        } else {
-            Ports::One(config.tunnel_port)
-        };
+        let except =
+            if dns && !group { Ports::Set(vec![DNS_PORT, config.tunnel_port]) } else { Ports::One(config.tunnel_port) };
         let not_ports = Expr::Port(L4::Tcp, Dir::Dst, Op::Ne, except);
         let elsewhere = Expr::daddr(Op::Ne, net);
         let is = sent_by(socket, Op::Eq);
-        nat.add(
-            OUTPUT,
-            [
-                on_loopback(),
-                tcp(),
-                elsewhere,
-                not_ports,
-                is,
-                Expr::Counter,
-                Expr::jump(IN_REDIRECT),
-            ],
-        );
+        nat.add(OUTPUT, [on_loopback(), tcp(), elsewhere, not_ports, is, Expr::Counter, Expr::jump(IN_REDIRECT)]);
     }
     if !config.captures_loopback() {
         let mut rule = vec![on_loopback()];
         if dns {
-            rule.extend([
-                tcp(),
-                Expr::Port(L4::Tcp, Dir::Dst, Op::Ne, Ports::One(DNS_PORT)),
-            ]);
+            rule.extend([tcp(), Expr::Port(L4::Tcp, Dir::Dst, Op::Ne, Ports::One(DNS_PORT))]);
         }
         rule.extend([sent_by(socket, Op::Ne), Expr::Counter, Expr::ret()]);
         nat.add(OUTPUT, Rule(rule));
     }
-    nat.add(
-        OUTPUT,
-        [sent_by(socket, Op::Eq), Expr::Counter, Expr::ret()],
-    );
+    nat.add(OUTPUT, [sent_by(socket, Op::Eq), Expr::Counter, Expr::ret()]);
 }
 
 /// Tests whose socket a packet comes from.
@@ -242,20 +138,10 @@ pub(super) fn sent_by(socket: &ProxySocket, op: Op) -> Expr {
 
 fn owner_groups(nat: &mut Chains, config: &CaptureConfig) {
     for group in &config.groups_exclude {
-        nat.add(
-            OUTPUT,
-            [
-                Expr::Skgid(Op::Eq, group.clone()),
-                Expr::Counter,
-                Expr::ret(),
-            ],
-        );
+        nat.add(OUTPUT, [Expr::Skgid(Op::Eq, group.clone()), Expr::Counter, Expr::ret()]);
     }
     if let Selection::Only(groups) = &config.groups {
-        let mut rule: Vec<_> = groups
-            .iter()
-            .map(|g| Expr::Skgid(Op::Ne, g.clone()))
-            .collect();
+        let mut rule: Vec<_> = groups.iter().map(|g| Expr::Skgid(Op::Ne, g.clone())).collect();
         rule.extend([Expr::Counter, Expr::ret()]);
         nat.add(OUTPUT, Rule(rule));
     }
@@ -271,11 +157,7 @@ fn dns(nat: &mut Chains, config: &CaptureConfig) {
     for target in targets {
         for l4 in [L4::Tcp, L4::Udp] {
             let mut rule: Vec<_> = target.iter().map(|net| Expr::daddr(Op::Eq, *net)).collect();
-            rule.extend([
-                Expr::dport(l4, DNS_PORT),
-                Expr::Counter,
-                Expr::Redirect(DNS_LISTENER),
-            ]);
+            rule.extend([Expr::dport(l4, DNS_PORT), Expr::Counter, Expr::Redirect(DNS_LISTENER)]);
             nat.add(OUTPUT_DNS, Rule(rule));
         }
     }

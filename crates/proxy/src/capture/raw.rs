@@ -21,40 +21,16 @@ pub(super) fn chains(config: &CaptureConfig) -> Vec<Chain> {
         DnsCapture::Servers(servers) => servers.iter().map(|ip| Some(IpNet::from(*ip))).collect(),
     };
     let mut raw = Chains::new([
-        Chain::base(
-            "prerouting",
-            HookKind::Filter,
-            Hook::Prerouting,
-            priority::RAW,
-        ),
+        Chain::base("prerouting", HookKind::Filter, Hook::Prerouting, priority::RAW),
         Chain::base("output", HookKind::Filter, Hook::Output, priority::RAW),
         Chain::new(INBOUND),
         Chain::new(OUTPUT_DNS),
     ]);
     raw.add("output", [Expr::Counter, Expr::jump(OUTPUT_DNS)]);
     for socket in &config.proxy {
-        let (query, answer) = (
-            Expr::dport(L4::Udp, DNS_PORT),
-            Expr::sport(L4::Udp, DNS_LISTENER),
-        );
-        raw.add(
-            OUTPUT_DNS,
-            [
-                query,
-                sent_by(socket, Op::Eq),
-                Expr::Counter,
-                Expr::SetCtZone(PROXY_ZONE),
-            ],
-        );
-        raw.add(
-            OUTPUT_DNS,
-            [
-                answer,
-                sent_by(socket, Op::Eq),
-                Expr::Counter,
-                Expr::SetCtZone(APP_ZONE),
-            ],
-        );
+        let (query, answer) = (Expr::dport(L4::Udp, DNS_PORT), Expr::sport(L4::Udp, DNS_LISTENER));
+        raw.add(OUTPUT_DNS, [query, sent_by(socket, Op::Eq), Expr::Counter, Expr::SetCtZone(PROXY_ZONE)]);
+        raw.add(OUTPUT_DNS, [answer, sent_by(socket, Op::Eq), Expr::Counter, Expr::SetCtZone(APP_ZONE)]);
     }
     raw.add("prerouting", [Expr::Counter, Expr::jump(INBOUND)]);
     for target in targets {

@@ -12,9 +12,7 @@ use super::args::CaptureArgs;
 #[derive(Debug, thiserror::Error)]
 pub enum ArgsError {
     /// A list holds something that is no port.
-    #[error(
-        "{flag}: `{value}` is not a port; give numbers from 1 to 65535, separated by commas, or `*`"
-    )]
+    #[error("{flag}: `{value}` is not a port; give numbers from 1 to 65535, separated by commas, or `*`")]
     Port {
         /// The flag.
         flag: &'static str,
@@ -22,9 +20,7 @@ pub enum ArgsError {
         value: String,
     },
     /// A list holds something that is no network.
-    #[error(
-        "{flag}: `{value}` is not an IP range; write it like 10.0.0.0/8, or `*` for everything"
-    )]
+    #[error("{flag}: `{value}` is not an IP range; write it like 10.0.0.0/8, or `*` for everything")]
     Range {
         /// The flag.
         flag: &'static str,
@@ -134,11 +130,7 @@ pub struct CaptureConfig {
 
 impl CaptureConfig {
     /// Resolves the arguments, given what the pod looks like.
-    pub fn resolve(
-        args: &CaptureArgs,
-        nameservers: &[IpAddr],
-        has_ipv6: bool,
-    ) -> Result<CaptureConfig, ArgsError> {
+    pub fn resolve(args: &CaptureArgs, nameservers: &[IpAddr], has_ipv6: bool) -> Result<CaptureConfig, ArgsError> {
         let mode = match args.mode.as_str() {
             "" | "REDIRECT" => Mode::Redirect,
             "TPROXY" => Mode::Tproxy,
@@ -175,10 +167,7 @@ impl CaptureConfig {
 
     /// Whether the loopback network is among the destinations that are captured.
     pub(super) fn captures_loopback(&self) -> bool {
-        self.outbound_ranges
-            .only()
-            .iter()
-            .any(|net| net.addr().is_loopback())
+        self.outbound_ranges.only().iter().any(|net| net.addr().is_loopback())
     }
 
     /// The addresses of one's own that are not redirected, one for each family in use.
@@ -217,31 +206,18 @@ fn list<T>(text: &str, parse: impl Fn(&str) -> Result<T, ArgsError>) -> Result<V
     items(text).map(parse).collect()
 }
 
-fn select<T>(
-    text: &str,
-    parse: impl Fn(&str) -> Result<T, ArgsError>,
-) -> Result<Selection<T>, ArgsError> {
-    if text.trim() == "*" {
-        Ok(Selection::All)
-    } else {
-        list(text, parse).map(Selection::Only)
-    }
+fn select<T>(text: &str, parse: impl Fn(&str) -> Result<T, ArgsError>) -> Result<Selection<T>, ArgsError> {
+    if text.trim() == "*" { Ok(Selection::All) } else { list(text, parse).map(Selection::Only) }
 }
 
 fn port(flag: &'static str, value: &str) -> Result<u16, ArgsError> {
     match u16::from_str(value) {
         Ok(port) if port > 0 => Ok(port),
-        _ => Err(ArgsError::Port {
-            flag,
-            value: value.to_owned(),
-        }),
+        _ => Err(ArgsError::Port { flag, value: value.to_owned() }),
     }
 }
 
 fn range(flag: &'static str, value: &str) -> Result<IpNet, ArgsError> {
     let net = IpNet::from_str(value).or_else(|_| IpAddr::from_str(value).map(IpNet::from));
-    net.map_err(|_| ArgsError::Range {
-        flag,
-        value: value.to_owned(),
-    })
+    net.map_err(|_| ArgsError::Range { flag, value: value.to_owned() })
 }

@@ -17,11 +17,7 @@ const SIGN_TIMEOUT: Duration = Duration::from_secs(10);
 /// Who signs certificates.
 pub trait Authority {
     /// Signs a request (PEM) and returns PEM certificates: leaf, intermediates, root.
-    fn sign(
-        &self,
-        csr: String,
-        lifetime: Duration,
-    ) -> impl Future<Output = Result<Vec<String>, CertError>> + Send;
+    fn sign(&self, csr: String, lifetime: Duration) -> impl Future<Output = Result<Vec<String>, CertError>> + Send;
 }
 
 /// The control plane's certificate service.
@@ -49,15 +45,12 @@ impl CertificateAuthority {
         let request = tonic::Request::from_parts(metadata, Default::default(), message);
         let path = http::uri::PathAndQuery::from_static(CREATE_CERTIFICATE_PATH);
         let codec = ProstCodec::<IstioCertificateRequest, IstioCertificateResponse>::default();
-        let response =
-            grpc.unary(request, path, codec)
-                .await
-                .map_err(|status| CertError::Refused {
-                    address: self.0.address.clone(),
-                    message: status.message().to_owned(),
-                    code: format!("{:?}", status.code()),
-                    hint: hint(status.code()),
-                })?;
+        let response = grpc.unary(request, path, codec).await.map_err(|status| CertError::Refused {
+            address: self.0.address.clone(),
+            message: status.message().to_owned(),
+            code: format!("{:?}", status.code()),
+            hint: hint(status.code()),
+        })?;
         Ok(response.into_inner().cert_chain)
     }
 }

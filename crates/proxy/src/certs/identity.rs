@@ -48,32 +48,17 @@ impl Identity {
         key: PrivateKeyDer<'static>,
         provider: &CryptoProvider,
     ) -> Result<Identity, CertError> {
-        let leaf = chain
-            .first()
-            .ok_or_else(|| CertError::Answer("the chain is empty".to_owned()))?;
-        let (_, parsed) =
-            X509Certificate::from_der(leaf).map_err(|e| CertError::Answer(e.to_string()))?;
+        let leaf = chain.first().ok_or_else(|| CertError::Answer("the chain is empty".to_owned()))?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|e| CertError::Answer(e.to_string()))?;
         let validity = parsed.validity();
-        let (not_before, not_after) = (
-            moment(validity.not_before.timestamp()),
-            moment(validity.not_after.timestamp()),
-        );
+        let (not_before, not_after) = (moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp()));
         let serial = parsed.raw_serial_as_string().replace(':', "");
         let spiffe_id = spiffe_id(&parsed);
         let signer = provider.key_provider.load_private_key(key.clone_key());
         let signer = signer.map_err(|e| CertError::Answer(e.to_string()))?;
         let certified = CertifiedKey::new(chain, signer);
-        certified
-            .keys_match()
-            .map_err(|_| CertError::Answer("it is not for the key of the request".to_owned()))?;
-        Ok(Identity {
-            certified: Arc::new(certified),
-            spiffe_id,
-            serial,
-            not_before,
-            not_after,
-            key,
-        })
+        certified.keys_match().map_err(|_| CertError::Answer("it is not for the key of the request".to_owned()))?;
+        Ok(Identity { certified: Arc::new(certified), spiffe_id, serial, not_before, not_after, key })
     }
 
     /// The chain, leaf first.
@@ -88,9 +73,7 @@ impl Identity {
 
     /// How long it is valid in all.
     pub fn lifetime(&self) -> Duration {
-        self.not_after
-            .duration_since(self.not_before)
-            .unwrap_or_default()
+        self.not_after.duration_since(self.not_before).unwrap_or_default()
     }
 }
 
@@ -100,14 +83,10 @@ fn moment(seconds: i64) -> SystemTime {
 
 fn spiffe_id(certificate: &X509Certificate<'_>) -> Option<String> {
     let names = certificate.subject_alternative_name().ok()??;
-    names
-        .value
-        .general_names
-        .iter()
-        .find_map(|name| match name {
-            GeneralName::URI(uri) if uri.starts_with("spiffe://") => Some((*uri).to_owned()),
-            _ => None,
-        })
+    names.value.general_names.iter().find_map(|name| match name {
+        GeneralName::URI(uri) if uri.starts_with("spiffe://") => Some((*uri).to_owned()),
+        _ => None,
+    })
 }
 
 /// What peers' certificates have to lead to.
@@ -127,20 +106,13 @@ impl Roots {
         let mut anchors = RootCertStore::empty();
         certificates.retain(|certificate| anchors.add(certificate.clone()).is_ok());
         if certificates.is_empty() {
-            return Err(CertError::Answer(
-                "there is no usable root certificate".to_owned(),
-            ));
+            return Err(CertError::Answer("there is no usable root certificate".to_owned()));
         }
-        Ok(Roots {
-            certificates,
-            anchors: Arc::new(anchors),
-        })
+        Ok(Roots { certificates, anchors: Arc::new(anchors) })
     }
 }
 
 /// The certificates in PEM text.
 pub(crate) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertError> {
-    CertificateDer::pem_slice_iter(pem)
-        .collect::<Result<_, _>>()
-        .map_err(|e| CertError::Answer(e.to_string()))
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| CertError::Answer(e.to_string()))
 }

@@ -65,27 +65,20 @@ async fn obtain(
     provider: &CryptoProvider,
 ) -> Result<(Identity, Roots), CertError> {
     let pending = PendingKey::generate(&renewal.spiffe_id)?;
-    let answer = authority
-        .sign(pending.csr.clone(), renewal.lifetime)
-        .await?;
+    let answer = authority.sign(pending.csr.clone(), renewal.lifetime).await?;
     let mut certificates = Vec::new();
     for pem in &answer {
         certificates.extend(certificates_in(pem.as_bytes())?);
     }
     if certificates.len() < 2 {
-        return Err(CertError::Answer(
-            "it lacks the root certificate".to_owned(),
-        ));
+        return Err(CertError::Answer("it lacks the root certificate".to_owned()));
     }
     let mut roots: Vec<_> = certificates.pop().into_iter().collect();
     // Peers may still (or already) use a root that only the file knows.
     if let Ok(pem) = tokio::fs::read(&renewal.root_file).await {
         roots.extend(certificates_in(&pem)?);
     }
-    Ok((
-        Identity::new(certificates, pending.into_key(), provider)?,
-        Roots::new(roots)?,
-    ))
+    Ok((Identity::new(certificates, pending.into_key(), provider)?, Roots::new(roots)?))
 }
 
 impl Renewal {
@@ -93,9 +86,7 @@ impl Renewal {
     fn pause(&self, identity: &Identity, now: SystemTime, chance: f64) -> Duration {
         let ratio = (self.grace_ratio + self.grace_jitter * (chance * 2.0 - 1.0)).clamp(0.0, 1.0);
         let due = identity.not_after - identity.lifetime().mul_f64(ratio);
-        due.duration_since(now)
-            .unwrap_or_default()
-            .max(Duration::from_secs(1))
+        due.duration_since(now).unwrap_or_default().max(Duration::from_secs(1))
     }
 }
 

@@ -20,11 +20,7 @@ impl PendingKey {
         let mut params = CertificateParams::default();
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = vec![SanType::URI(spiffe_id.try_into().map_err(failed)?)];
-        let csr = params
-            .serialize_request(&key)
-            .map_err(failed)?
-            .pem()
-            .map_err(failed)?;
+        let csr = params.serialize_request(&key).map_err(failed)?.pem().map_err(failed)?;
         Ok(PendingKey { key, csr })
     }
 

@@ -46,10 +46,7 @@ impl CertStore {
 
     /// Replaces both at once.
     pub fn replace(&self, identity: Identity, roots: Roots) {
-        *self.current.lock() = Current {
-            identity: Some(Arc::new(identity)),
-            roots: Some(Arc::new(roots)),
-        };
+        *self.current.lock() = Current { identity: Some(Arc::new(identity)), roots: Some(Arc::new(roots)) };
         self.generation.fetch_add(1, Ordering::Release);
         self.changed.notify_waiters();
     }

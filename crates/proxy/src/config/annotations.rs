@@ -5,9 +5,7 @@ use std::path::Path;
 
 /// Reads such a file; a missing one has none.
 pub(super) fn read(path: &Path) -> BTreeMap<String, String> {
-    std::fs::read_to_string(path)
-        .map(|text| parse(&text))
-        .unwrap_or_default()
+    std::fs::read_to_string(path).map(|text| parse(&text)).unwrap_or_default()
 }
 
 pub(super) fn parse(text: &str) -> BTreeMap<String, String> {

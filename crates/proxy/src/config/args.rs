@@ -27,9 +27,7 @@ impl ProxyArgs {
     /// The level of the process's own log.
     pub fn log_level(&self) -> String {
         let scopes = self.agent_log_level.split(',');
-        let level = scopes
-            .filter_map(|s| s.rsplit_once(':'))
-            .find(|(scope, _)| matches!(*scope, "default" | "all"));
+        let level = scopes.filter_map(|s| s.rsplit_once(':')).find(|(scope, _)| matches!(*scope, "default" | "all"));
         match level.map_or(self.agent_log_level.as_str(), |(_, level)| level) {
             level @ ("debug" | "info" | "error") => level.to_owned(),
             "warn" | "warning" => "warn".to_owned(),

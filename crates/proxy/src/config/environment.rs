@@ -20,38 +20,24 @@ impl Environment {
 
     /// A variable's value; an empty one counts as unset.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
+        self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
     /// Variables with a prefix, by the rest of their name.
     pub fn with_prefix<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0
-            .iter()
-            .filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
     }
 
     pub(super) fn required(&self, name: &'static str) -> Result<&str, ConfigError> {
         self.get(name).ok_or(ConfigError::Missing(name))
     }
 
-    pub(super) fn parse<T: FromStr>(
-        &self,
-        name: &str,
-        wanted: &'static str,
-    ) -> Result<Option<T>, ConfigError> {
-        self.get(name)
-            .map(|value| parse(name, value, wanted))
-            .transpose()
+    pub(super) fn parse<T: FromStr>(&self, name: &str, wanted: &'static str) -> Result<Option<T>, ConfigError> {
+        self.get(name).map(|value| parse(name, value, wanted)).transpose()
     }
 
     pub(super) fn truth(&self, name: &str) -> bool {
-        matches!(
-            self.get(name),
-            Some("true" | "TRUE" | "True" | "1" | "t" | "T")
-        )
+        matches!(self.get(name), Some("true" | "TRUE" | "True" | "1" | "t" | "T"))
     }
 
     pub(super) fn duration(&self, name: &str) -> Result<Option<Duration>, ConfigError> {
@@ -59,9 +45,7 @@ impl Environment {
             return Ok(None);
         };
         let value = duration::parse(text);
-        value
-            .map(Some)
-            .ok_or_else(|| invalid(name, text, "duration such as 30s"))
+        value.map(Some).ok_or_else(|| invalid(name, text, "duration such as 30s"))
     }
 
     pub(super) fn json_object(&self, name: &str) -> Result<Map<String, Value>, ConfigError> {
@@ -78,18 +62,10 @@ impl FromIterator<(String, String)> for Environment {
     }
 }
 
-pub(super) fn parse<T: FromStr>(
-    name: &str,
-    value: &str,
-    wanted: &'static str,
-) -> Result<T, ConfigError> {
+pub(super) fn parse<T: FromStr>(name: &str, value: &str, wanted: &'static str) -> Result<T, ConfigError> {
     value.parse().map_err(|_| invalid(name, value, wanted))
 }
 
 pub(super) fn invalid(name: &str, value: &str, wanted: &'static str) -> ConfigError {
-    ConfigError::Invalid {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        wanted,
-    }
+    ConfigError::Invalid { name: name.to_owned(), value: value.to_owned(), wanted }
 }

@@ -183,33 +183,15 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 impl Config {
     /// Resolves everything; files are read below `root` (`/`, except in tests).
-    pub fn resolve(
-        args: &ProxyArgs,
-        env: &Environment,
-        root: &std::path::Path,
-    ) -> Result<Config, ConfigError> {
-        let role = if args.role == "sidecar" {
-            Role::Sidecar
-        } else {
-            Role::Gateway
-        };
+    pub fn resolve(args: &ProxyArgs, env: &Environment, root: &std::path::Path) -> Result<Config, ConfigError> {
+        let role = if args.role == "sidecar" { Role::Sidecar } else { Role::Gateway };
         let proxy_config = env.json_object("PROXY_CONFIG")?;
-        let settings = Settings {
-            proxy_config: &proxy_config,
-        };
+        let settings = Settings { proxy_config: &proxy_config };
         let pod = pod(env, root)?;
         let namespace = pod.namespace.clone();
-        let domain = args
-            .domain
-            .clone()
-            .unwrap_or_else(|| format!("{namespace}.svc.cluster.local"));
-        let discovery = settings
-            .text("discoveryAddress")
-            .unwrap_or(DEFAULT_DISCOVERY)
-            .to_owned();
-        let authority = env
-            .get("CA_ADDR")
-            .map_or_else(|| discovery.clone(), str::to_owned);
+        let domain = args.domain.clone().unwrap_or_else(|| format!("{namespace}.svc.cluster.local"));
+        let discovery = settings.text("discoveryAddress").unwrap_or(DEFAULT_DISCOVERY).to_owned();
+        let authority = env.get("CA_ADDR").map_or_else(|| discovery.clone(), str::to_owned);
         let ports = Ports {
             admin: settings.port("proxyAdminPort", 15000)?,
             status: settings.port("statusPort", 15020)?,
@@ -217,62 +199,37 @@ impl Config {
             metrics: env.parse("ENVOY_PROMETHEUS_PORT", "port")?.unwrap_or(15090),
             dns: env.parse("DNS_PROXY_PORT", "port")?.unwrap_or(15053),
         };
-        let cluster_id = env
-            .get("ISTIO_META_CLUSTER_ID")
-            .unwrap_or("Kubernetes")
-            .to_owned();
+        let cluster_id = env.get("ISTIO_META_CLUSTER_ID").unwrap_or("Kubernetes").to_owned();
         Ok(Config {
             node: node::node(role, &pod, &domain, env, &proxy_config, ports),
             role,
             domain,
-            trust_domain: env
-                .get("TRUST_DOMAIN")
-                .unwrap_or("cluster.local")
-                .to_owned(),
+            trust_domain: env.get("TRUST_DOMAIN").unwrap_or("cluster.local").to_owned(),
             cluster_id,
             control: Control {
                 discovery,
                 authority,
                 token_file: root.join(TOKEN),
-                root_file: env
-                    .get("CA_ROOT_CA")
-                    .map_or_else(|| root.join(ROOT_CERT), PathBuf::from),
+                root_file: env.get("CA_ROOT_CA").map_or_else(|| root.join(ROOT_CERT), PathBuf::from),
             },
             certificates: Certificates {
                 lifetime: env.duration("SECRET_TTL")?.unwrap_or(DAY),
-                grace_ratio: env
-                    .parse("SECRET_GRACE_PERIOD_RATIO", "number")?
-                    .unwrap_or(0.5),
-                grace_jitter: env
-                    .parse("SECRET_GRACE_PERIOD_RATIO_JITTER", "number")?
-                    .unwrap_or(0.01),
+                grace_ratio: env.parse("SECRET_GRACE_PERIOD_RATIO", "number")?.unwrap_or(0.5),
+                grace_jitter: env.parse("SECRET_GRACE_PERIOD_RATIO_JITTER", "number")?.unwrap_or(0.01),
             },
             ports,
             mark: env.parse("LATEEN_CAPTURE_MARK", "socket mark")?,
             dns_capture: env.truth("ISTIO_META_DNS_CAPTURE"),
-            dns_timeout: env
-                .duration("DNS_FORWARD_TIMEOUT")?
-                .unwrap_or(Duration::from_secs(5)),
+            dns_timeout: env.duration("DNS_FORWARD_TIMEOUT")?.unwrap_or(Duration::from_secs(5)),
             probers: Probers::parse(env.get("ISTIO_KUBE_APP_PROBERS").unwrap_or_default())?,
-            app_metrics: AppMetrics::parse(
-                env.get("ISTIO_PROMETHEUS_ANNOTATIONS").unwrap_or_default(),
-            )?,
+            app_metrics: AppMetrics::parse(env.get("ISTIO_PROMETHEUS_ANNOTATIONS").unwrap_or_default())?,
             drain: Drain {
-                termination: settings
-                    .duration("terminationDrainDuration", Duration::from_secs(5))?,
+                termination: settings.duration("terminationDrainDuration", Duration::from_secs(5))?,
                 exit_on_idle: env.truth("EXIT_ON_ZERO_ACTIVE_CONNECTIONS"),
-                minimum: env
-                    .duration("MINIMUM_DRAIN_DURATION")?
-                    .unwrap_or(Duration::from_secs(5)),
+                minimum: env.duration("MINIMUM_DRAIN_DURATION")?.unwrap_or(Duration::from_secs(5)),
             },
-            workers: workers(
-                settings.number("concurrency"),
-                env.parse("ISTIO_CPU_LIMIT", "number")?,
-            ),
-            logging: Logging {
-                level: args.log_level(),
-                json: args.log_as_json,
-            },
+            workers: workers(settings.number("concurrency"), env.parse("ISTIO_CPU_LIMIT", "number")?),
+            logging: Logging { level: args.log_level(), json: args.log_as_json },
             pod,
             proxy_config,
         })
@@ -280,20 +237,13 @@ impl Config {
 
     /// The identity of the workload.
     pub fn spiffe_id(&self) -> String {
-        format!(
-            "spiffe://{}/ns/{}/sa/{}",
-            self.trust_domain, self.pod.namespace, self.pod.service_account
-        )
+        format!("spiffe://{}/ns/{}/sa/{}", self.trust_domain, self.pod.namespace, self.pod.service_account)
     }
 }
 
 fn pod(env: &Environment, root: &std::path::Path) -> Result<Pod, ConfigError> {
-    let ips = env
-        .get("INSTANCE_IPS")
-        .map_or_else(|| env.required("INSTANCE_IP"), Ok)?;
-    let ips = ips
-        .split(',')
-        .map(|ip| environment::parse("INSTANCE_IP", ip.trim(), "IP address"));
+    let ips = env.get("INSTANCE_IPS").map_or_else(|| env.required("INSTANCE_IP"), Ok)?;
+    let ips = ips.split(',').map(|ip| environment::parse("INSTANCE_IP", ip.trim(), "IP address"));
     let ips = ips.collect::<Result<Vec<IpAddr>, _>>()?;
     let info = root.join(POD_INFO);
     Ok(Pod {

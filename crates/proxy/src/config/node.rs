@@ -24,23 +24,13 @@ pub(super) fn node(
     let ip = pod.ips.first().map(ToString::to_string).unwrap_or_default();
     let metadata = metadata(pod, env, proxy_config, ports);
     Node {
-        id: format!(
-            "{}~{ip}~{}.{}~{domain}",
-            role.node_type(),
-            pod.name,
-            pod.namespace
-        ),
+        id: format!("{}~{ip}~{}.{}~{domain}", role.node_type(), pod.name, pod.namespace),
         cluster: service_cluster(pod, proxy_config),
         metadata: Some(to_struct(metadata)),
         locality: locality(&pod.labels),
         user_agent_name: EXTENSION.to_owned(),
-        user_agent_version_type: Some(UserAgentVersionType::UserAgentVersion(
-            env!("CARGO_PKG_VERSION").to_owned(),
-        )),
-        extensions: vec![Extension {
-            name: EXTENSION.to_owned(),
-            ..Default::default()
-        }],
+        user_agent_version_type: Some(UserAgentVersionType::UserAgentVersion(env!("CARGO_PKG_VERSION").to_owned())),
+        extensions: vec![Extension { name: EXTENSION.to_owned(), ..Default::default() }],
         ..Default::default()
     }
 }
@@ -49,23 +39,11 @@ fn service_cluster(pod: &Pod, proxy_config: &Map<String, Value>) -> String {
     if let Some(name) = proxy_config.get("serviceCluster").and_then(Value::as_str) {
         return name.to_owned();
     }
-    let app = pod
-        .labels
-        .get("service.istio.io/canonical-name")
-        .or_else(|| pod.labels.get("app"));
-    format!(
-        "{}.{}",
-        app.map_or("istio-proxy", String::as_str),
-        pod.namespace
-    )
+    let app = pod.labels.get("service.istio.io/canonical-name").or_else(|| pod.labels.get("app"));
+    format!("{}.{}", app.map_or("istio-proxy", String::as_str), pod.namespace)
 }
 
-fn metadata(
-    pod: &Pod,
-    env: &Environment,
-    proxy_config: &Map<String, Value>,
-    ports: Ports,
-) -> Map<String, Value> {
+fn metadata(pod: &Pod, env: &Environment, proxy_config: &Map<String, Value>, ports: Ports) -> Map<String, Value> {
     let mut metadata = Map::new();
     for (name, value) in env.with_prefix("ISTIO_META_") {
         metadata.insert(name.to_owned(), json!(value));
@@ -91,20 +69,14 @@ fn metadata(
     for (name, value) in own {
         metadata.insert(name.to_owned(), value);
     }
-    metadata
-        .entry("CLUSTER_ID")
-        .or_insert_with(|| json!("Kubernetes"));
-    metadata
-        .entry("WORKLOAD_NAME")
-        .or_insert_with(|| json!(pod.name));
+    metadata.entry("CLUSTER_ID").or_insert_with(|| json!("Kubernetes"));
+    metadata.entry("WORKLOAD_NAME").or_insert_with(|| json!(pod.name));
     metadata
 }
 
 /// `region/zone/subzone`, with dots where a label cannot hold slashes.
 fn locality(labels: &BTreeMap<String, String>) -> Option<Locality> {
-    let text = labels
-        .get("topology.istio.io/locality")
-        .or_else(|| labels.get("istio-locality"))?;
+    let text = labels.get("topology.istio.io/locality").or_else(|| labels.get("istio-locality"))?;
     let separator = if text.contains('/') { '/' } else { '.' };
     let mut parts = text.splitn(3, separator).map(str::to_owned);
     Some(Locality {
@@ -115,12 +87,7 @@ fn locality(labels: &BTreeMap<String, String>) -> Option<Locality> {
 }
 
 fn to_struct(fields: Map<String, Value>) -> Struct {
-    Struct {
-        fields: fields
-            .into_iter()
-            .map(|(name, value)| (name, to_value(value)))
-            .collect(),
-    }
+    Struct { fields: fields.into_iter().map(|(name, value)| (name, to_value(value))).collect() }
 }
 
 fn to_value(value: Value) -> ProtoValue {
@@ -129,9 +96,7 @@ fn to_value(value: Value) -> ProtoValue {
         Value::Bool(b) => Kind::BoolValue(b),
         Value::Number(n) => Kind::NumberValue(n.as_f64().unwrap_or_default()),
         Value::String(s) => Kind::StringValue(s),
-        Value::Array(values) => Kind::ListValue(ListValue {
-            values: values.into_iter().map(to_value).collect(),
-        }),
+        Value::Array(values) => Kind::ListValue(ListValue { values: values.into_iter().map(to_value).collect() }),
         Value::Object(fields) => Kind::StructValue(to_struct(fields)),
     };
     ProtoValue { kind: Some(kind) }

@@ -103,9 +103,7 @@ impl Probers {
         }
         let bad = || invalid(PROBERS, text, "description of probes");
         let raw: BTreeMap<String, RawProber> = serde_json::from_str(text).map_err(|_| bad())?;
-        let probers = raw
-            .into_iter()
-            .map(|(path, raw)| Some((path, prober(raw)?)));
+        let probers = raw.into_iter().map(|(path, raw)| Some((path, prober(raw)?)));
         probers.collect::<Option<_>>().map(Probers).ok_or_else(bad)
     }
 }
@@ -114,30 +112,16 @@ fn prober(raw: RawProber) -> Option<Prober> {
     let check = match (raw.http_get, raw.tcp_socket, raw.grpc) {
         (Some(http), None, None) => Check::Http {
             port: http.port,
-            path: if http.path.starts_with('/') {
-                http.path
-            } else {
-                format!("/{}", http.path)
-            },
+            path: if http.path.starts_with('/') { http.path } else { format!("/{}", http.path) },
             host: http.host.filter(|h| !h.is_empty()),
             tls: http.scheme.eq_ignore_ascii_case("https"),
-            headers: http
-                .http_headers
-                .into_iter()
-                .map(|h| (h.name, h.value))
-                .collect(),
+            headers: http.http_headers.into_iter().map(|h| (h.name, h.value)).collect(),
         },
         (None, Some(tcp), None) => Check::Tcp { port: tcp.port },
-        (None, None, Some(grpc)) => Check::Grpc {
-            port: grpc.port,
-            service: grpc.service.unwrap_or_default(),
-        },
+        (None, None, Some(grpc)) => Check::Grpc { port: grpc.port, service: grpc.service.unwrap_or_default() },
         _ => return None,
     };
-    Some(Prober {
-        check,
-        timeout: Duration::from_secs(raw.timeout_seconds.max(1)),
-    })
+    Some(Prober { check, timeout: Duration::from_secs(raw.timeout_seconds.max(1)) })
 }
 
 /// Where the application's own metrics are.
@@ -166,27 +150,14 @@ impl AppMetrics {
         if text.trim().is_empty() {
             return Ok(None);
         }
-        let raw: RawMetrics =
-            serde_json::from_str(text).map_err(|_| invalid(NAME, text, "JSON object"))?;
+        let raw: RawMetrics = serde_json::from_str(text).map_err(|_| invalid(NAME, text, "JSON object"))?;
         if raw.scrape != "true" {
             return Ok(None);
         }
-        let port = if raw.port.is_empty() {
-            Ok(80)
-        } else {
-            raw.port.parse()
-        };
+        let port = if raw.port.is_empty() { Ok(80) } else { raw.port.parse() };
         let port = port.map_err(|_| invalid(NAME, &raw.port, "port"))?;
-        let path = if raw.path.is_empty() {
-            "/metrics".to_owned()
-        } else {
-            raw.path
-        };
-        let path = if path.starts_with('/') {
-            path
-        } else {
-            format!("/{path}")
-        };
+        let path = if raw.path.is_empty() { "/metrics".to_owned() } else { raw.path };
+        let path = if path.starts_with('/') { path } else { format!("/{path}") };
         Ok(Some(AppMetrics { port, path }))
     }
 }

@@ -9,48 +9,25 @@ fn environment(more: &[(&str, &str)]) -> Environment {
         ("INSTANCE_IP", "10.244.0.7"),
         ("SERVICE_ACCOUNT", "frontend"),
         ("CA_ADDR", "istiod.istio-system.svc:15012"),
-        (
-            "ISTIO_META_OWNER",
-            "kubernetes://apis/apps/v1/namespaces/shop/deployments/frontend",
-        ),
+        ("ISTIO_META_OWNER", "kubernetes://apis/apps/v1/namespaces/shop/deployments/frontend"),
         ("ISTIO_META_WORKLOAD_NAME", "frontend"),
     ];
-    base.iter()
-        .chain(more)
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
-        .collect()
+    base.iter().chain(more).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn resolve(more: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let args = ProxyArgs {
-        role: "sidecar".to_owned(),
-        ..ProxyArgs::default()
-    };
+    let args = ProxyArgs { role: "sidecar".to_owned(), ..ProxyArgs::default() };
     Config::resolve(&args, &environment(more), Path::new("/nonexistent"))
 }
 
 #[test]
 fn presents_itself_as_istio_does() {
     let config = resolve(&[]).unwrap();
-    assert_eq!(
-        config.node.id,
-        "sidecar~10.244.0.7~frontend-1.shop~shop.svc.cluster.local"
-    );
-    assert_eq!(
-        config.spiffe_id(),
-        "spiffe://cluster.local/ns/shop/sa/frontend"
-    );
+    assert_eq!(config.node.id, "sidecar~10.244.0.7~frontend-1.shop~shop.svc.cluster.local");
+    assert_eq!(config.spiffe_id(), "spiffe://cluster.local/ns/shop/sa/frontend");
     assert_eq!(config.node.extensions[0].name, "lateen");
     let metadata = &config.node.metadata.unwrap().fields;
-    for name in [
-        "NAMESPACE",
-        "LABELS",
-        "CLUSTER_ID",
-        "SERVICE_ACCOUNT",
-        "WORKLOAD_NAME",
-        "OWNER",
-        "INSTANCE_IPS",
-    ] {
+    for name in ["NAMESPACE", "LABELS", "CLUSTER_ID", "SERVICE_ACCOUNT", "WORKLOAD_NAME", "OWNER", "INSTANCE_IPS"] {
         assert!(metadata.contains_key(name), "{name}");
     }
 }
@@ -58,10 +35,7 @@ fn presents_itself_as_istio_does() {
 #[test]
 fn the_usual_ports_and_times_hold_unless_set() {
     let config = resolve(&[]).unwrap();
-    assert_eq!(
-        (config.ports.admin, config.ports.status, config.ports.ready),
-        (15000, 15020, 15021)
-    );
+    assert_eq!((config.ports.admin, config.ports.status, config.ports.ready), (15000, 15020, 15021));
     assert_eq!(config.drain.termination, Duration::from_secs(5));
     let set = r#"{"terminationDrainDuration":"1m0.5s","statusPort":1234,"concurrency":3}"#;
     let config = resolve(&[("PROXY_CONFIG", set)]).unwrap();
@@ -82,12 +56,7 @@ fn bad_settings_are_named() {
         let error = resolve(&[(name, value)]).unwrap_err().to_string();
         assert!(error.contains(name), "{error}");
     }
-    let error = Config::resolve(
-        &ProxyArgs::default(),
-        &Environment::default(),
-        Path::new("/"),
-    )
-    .unwrap_err();
+    let error = Config::resolve(&ProxyArgs::default(), &Environment::default(), Path::new("/")).unwrap_err();
     assert!(error.to_string().contains("INSTANCE_IP"), "{error}");
 }
 
@@ -99,17 +68,8 @@ fn reads_the_applications_probes() {
     let live = &probers["/app-health/web/livez"];
     assert_eq!(live.timeout, Duration::from_secs(7));
     assert!(matches!(&live.check, Check::Http { port: 80, path, tls: true, .. } if path == "/ok"));
-    assert_eq!(
-        probers["/app-health/web/readyz"].check,
-        Check::Tcp { port: 81 }
-    );
-    assert_eq!(
-        probers["/app-health/web/startupz"].check,
-        Check::Grpc {
-            port: 82,
-            service: String::new()
-        }
-    );
+    assert_eq!(probers["/app-health/web/readyz"].check, Check::Tcp { port: 81 });
+    assert_eq!(probers["/app-health/web/startupz"].check, Check::Grpc { port: 82, service: String::new() });
 }
 
 #[test]
@@ -119,10 +79,7 @@ fn reads_where_the_applications_metrics_are() {
     assert_eq!(parse(r#"{"scrape":"false","port":"80"}"#), None);
     assert_eq!(
         parse(r#"{"scrape":"true","port":"9090"}"#),
-        Some(AppMetrics {
-            port: 9090,
-            path: "/metrics".to_owned()
-        })
+        Some(AppMetrics { port: 9090, path: "/metrics".to_owned() })
     );
 }
 
@@ -146,10 +103,6 @@ fn understands_durations() {
         ("s", None),
         ("5d", None),
     ] {
-        assert_eq!(
-            duration::parse(text),
-            expected.map(Duration::from_millis),
-            "{text}"
-        );
+        assert_eq!(duration::parse(text), expected.map(Duration::from_millis), "{text}");
     }
 }

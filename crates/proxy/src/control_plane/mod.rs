@@ -16,9 +16,7 @@ use tonic::transport::{Channel, Endpoint};
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     /// The token file cannot be read.
-    #[error(
-        "cannot read the pod's token {path}: {error}; the pod needs the projected volume istio-token"
-    )]
+    #[error("cannot read the pod's token {path}: {error}; the pod needs the projected volume istio-token")]
     Token {
         /// The file.
         path: String,
@@ -29,9 +27,7 @@ pub enum DialError {
     #[error("the pod's token {0} is no valid token: it has characters that cannot be sent")]
     TokenText(String),
     /// The root file cannot be used.
-    #[error(
-        "cannot read the mesh's root certificate {path}: {error}; it comes from ConfigMap istio-ca-root-cert"
-    )]
+    #[error("cannot read the mesh's root certificate {path}: {error}; it comes from ConfigMap istio-ca-root-cert")]
     Root {
         /// The file.
         path: String,
@@ -92,18 +88,13 @@ impl ControlPlane {
             let this = this.clone();
             async move { dial::dial(&this).await.map(TokioIo::new) }
         });
-        endpoint
-            .connect_with_connector(connector)
-            .await
-            .map_err(|e| self.broken(&e))
+        endpoint.connect_with_connector(connector).await.map_err(|e| self.broken(&e))
     }
 
     /// Scheme and authority of the control plane.
     pub fn origin(&self) -> Result<http::Uri, DialError> {
         let scheme = if self.is_plaintext() { "http" } else { "https" };
-        format!("{scheme}://{}", self.address)
-            .parse()
-            .map_err(|_| DialError::Address(self.address.clone()))
+        format!("{scheme}://{}", self.address).parse().map_err(|_| DialError::Address(self.address.clone()))
     }
 
     /// The credentials of the pod, read now.
@@ -118,14 +109,11 @@ impl ControlPlane {
             // The plaintext port asks for none.
             Err(_) if self.is_plaintext() => return Ok(metadata),
             Err(error) => {
-                return Err(DialError::Token {
-                    path: path(),
-                    error,
-                });
+                return Err(DialError::Token { path: path(), error });
             }
         };
-        let mut value = MetadataValue::try_from(format!("Bearer {}", token.trim()))
-            .map_err(|_| DialError::TokenText(path()))?;
+        let mut value =
+            MetadataValue::try_from(format!("Bearer {}", token.trim())).map_err(|_| DialError::TokenText(path()))?;
         value.set_sensitive(true);
         metadata.insert("authorization", value);
         Ok(metadata)
@@ -139,10 +127,7 @@ impl ControlPlane {
             text = format!("{text}: {cause}");
             source = cause.source();
         }
-        DialError::Connect {
-            address: self.address.clone(),
-            error: text,
-        }
+        DialError::Connect { address: self.address.clone(), error: text }
     }
 
     fn is_plaintext(&self) -> bool {

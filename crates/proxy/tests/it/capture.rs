@@ -27,31 +27,21 @@ type Rules = BTreeMap<String, Vec<String>>;
 #[test]
 fn rules_are_those_of_istio() {
     let root = std::env::var("LATEEN_CONFORMANCE").map(PathBuf::from);
-    let root = root.unwrap_or_else(|_| {
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance")
-    });
+    let root = root.unwrap_or_else(|_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"));
     let Ok(files) = std::fs::read_dir(root.join("nftables")) else {
-        println!(
-            "nftables: skipped, no {}; set LATEEN_CONFORMANCE",
-            root.join("nftables").display()
-        );
+        println!("nftables: skipped, no {}; set LATEEN_CONFORMANCE", root.join("nftables").display());
         return;
     };
     let mut paths: Vec<_> = files.map(|f| f.expect("entry").path()).collect();
     paths.sort();
     let mut failed = Vec::new();
     for path in &paths {
-        let case: Case =
-            serde_saphyr::from_str(&std::fs::read_to_string(path).expect("read")).expect("case");
+        let case: Case = serde_saphyr::from_str(&std::fs::read_to_string(path).expect("read")).expect("case");
         if let Err(difference) = check(&case) {
             failed.push(format!("{}: {difference}", case.id));
         }
     }
-    println!(
-        "nftables: passed {} of {}",
-        paths.len() - failed.len(),
-        paths.len()
-    );
+    println!("nftables: passed {} of {}", paths.len() - failed.len(), paths.len());
     assert!(failed.is_empty(), "{}", failed.join("\n"));
 }
 
@@ -60,9 +50,7 @@ fn check(case: &Case) -> Result<(), String> {
     let mut nameservers: Vec<IpAddr> = Vec::new();
     let mut ipv6 = false;
     for (key, value) in &case.config {
-        let text = value
-            .as_str()
-            .map_or_else(|| value.to_string(), str::to_owned);
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         let flag = match key.as_str() {
             "proxy_port" => "--envoy-port",
             "inbound_capture_port" => "--inbound-capture-port",
@@ -91,8 +79,7 @@ fn check(case: &Case) -> Result<(), String> {
                 continue;
             }
             "dns_serversv4" => {
-                nameservers
-                    .extend(serde_json::from_value::<Vec<IpAddr>>(value.clone()).expect("servers"));
+                nameservers.extend(serde_json::from_value::<Vec<IpAddr>>(value.clone()).expect("servers"));
                 continue;
             }
             other => return Err(format!("unknown key {other}")),
@@ -101,14 +88,9 @@ fn check(case: &Case) -> Result<(), String> {
         flags.push(text);
     }
     let command = Command::try_parse_from(flags).map_err(|e| e.to_string())?;
-    let config =
-        CaptureConfig::resolve(&command.args, &nameservers, ipv6).map_err(|e| e.to_string())?;
+    let config = CaptureConfig::resolve(&command.args, &nameservers, ipv6).map_err(|e| e.to_string())?;
     let (ours, theirs) = (rules(&ruleset(&config).render()), rules(&case.expected));
-    if ours == theirs {
-        Ok(())
-    } else {
-        Err(format!("\nours: {ours:#?}\nexpected: {theirs:#?}"))
-    }
+    if ours == theirs { Ok(()) } else { Err(format!("\nours: {ours:#?}\nexpected: {theirs:#?}")) }
 }
 
 /// Carries a script out: what each chain holds at the end.
@@ -123,16 +105,7 @@ fn rules(script: &str) -> Rules {
             ["add", "rule", "inet", table, chain, ref rule @ ..] => {
                 chain_of(&mut rules, table, chain).push(normal(rule));
             }
-            [
-                "insert",
-                "rule",
-                "inet",
-                table,
-                chain,
-                "index",
-                index,
-                ref rule @ ..,
-            ] => {
+            ["insert", "rule", "inet", table, chain, "index", index, ref rule @ ..] => {
                 let index: usize = index.parse().expect("index");
                 // The first entry is how the chain is attached.
                 chain_of(&mut rules, table, chain).insert(index + 1, normal(rule));
@@ -145,14 +118,10 @@ fn rules(script: &str) -> Rules {
 }
 
 fn chain_of<'a>(rules: &'a mut Rules, table: &str, chain: &str) -> &'a mut Vec<String> {
-    rules
-        .get_mut(&format!("{table}/{chain}"))
-        .expect("a rule's chain exists")
+    rules.get_mut(&format!("{table}/{chain}")).expect("a rule's chain exists")
 }
 
 /// `meta skuid` and `skuid` are two spellings of one test.
 fn normal(rule: &[&str]) -> String {
-    rule.join(" ")
-        .replace("meta skuid", "skuid")
-        .replace("meta skgid", "skgid")
+    rule.join(" ").replace("meta skuid", "skuid").replace("meta skgid", "skgid")
 }

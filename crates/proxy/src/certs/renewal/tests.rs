@@ -1,7 +1,4 @@
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa,
-    KeyPair,
-};
+use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams, CertifiedIssuer, IsCa, KeyPair};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
@@ -18,21 +15,13 @@ impl TestAuthority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        TestAuthority {
-            issuer,
-            failures: AtomicU32::new(failures),
-            lifetime,
-        }
+        TestAuthority { issuer, failures: AtomicU32::new(failures), lifetime }
     }
 }
 
 impl Authority for TestAuthority {
     async fn sign(&self, csr: String, _lifetime: Duration) -> Result<Vec<String>, CertError> {
-        if self
-            .failures
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1))
-            .is_ok()
-        {
+        if self.failures.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
             return Err(CertError::Timeout("test".to_owned()));
         }
         let mut request = CertificateSigningRequestParams::from_pem(&csr).unwrap();
@@ -62,21 +51,11 @@ fn provider() -> Arc<CryptoProvider> {
 async fn obtains_the_identity_it_asks_for() {
     let authority = TestAuthority::new(0, Duration::from_secs(3600));
     let (identity, roots) = obtain(&renewal(), &authority, &provider()).await.unwrap();
-    assert_eq!(
-        identity.spiffe_id.as_deref(),
-        Some("spiffe://cluster.local/ns/default/sa/frontend")
-    );
+    assert_eq!(identity.spiffe_id.as_deref(), Some("spiffe://cluster.local/ns/default/sa/frontend"));
     assert_eq!(identity.lifetime(), Duration::from_secs(3600));
     assert_eq!(roots.certificates.len(), 1);
-    assert_eq!(
-        identity.chain().len(),
-        1,
-        "the root is not part of the chain that is sent"
-    );
-    assert!(
-        !format!("{identity:?}").contains("key"),
-        "a key never gets into a log"
-    );
+    assert_eq!(identity.chain().len(), 1, "the root is not part of the chain that is sent");
+    assert!(!format!("{identity:?}").contains("key"), "a key never gets into a log");
 }
 
 #[tokio::test]
@@ -88,10 +67,7 @@ async fn renews_at_about_half_of_the_lifetime() {
         assert_eq!(pause.as_secs(), expected);
     }
     let late = identity.not_after + Duration::from_secs(60);
-    assert_eq!(
-        renewal().pause(&identity, late, 0.5),
-        Duration::from_secs(1)
-    );
+    assert_eq!(renewal().pause(&identity, late, 0.5), Duration::from_secs(1));
 }
 
 #[tokio::test]
@@ -104,10 +80,6 @@ async fn retries_until_there_is_a_certificate_and_rotates() {
     assert_eq!(store.newer_than(1).await, 2);
     let second = store.identity().unwrap();
     assert_ne!(first.serial, second.serial);
-    assert_ne!(
-        first.chain()[0],
-        second.chain()[0],
-        "a renewal uses a new key"
-    );
+    assert_ne!(first.chain()[0], second.chain()[0], "a renewal uses a new key");
     task.abort();
 }
