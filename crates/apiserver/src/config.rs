@@ -55,7 +55,7 @@ impl Config {
             issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
             runtime: None,
             dialer: Arc::new(TcpDialer),
-            watch_history: 4096,
+            watch_history: 512,
         }
     }
 }

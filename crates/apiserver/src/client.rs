@@ -1,0 +1,384 @@
+//! The in-process client: the same path as over HTTP, without the wire.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use futures::{Stream, stream};
+use serde_json::{Value, json};
+
+use crate::{
+    auth::User,
+    engine::{Call, Engine, WatchFilter, WatchOptions, Watched, WriteOptions},
+    gvr::Gvr,
+    object::{self, Object},
+    status::Status,
+};
+pub use crate::{
+    engine::{DeleteOptions, ListOptions},
+    patch::PatchType,
+};
+
+/// What a watch event says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventType {
+    /// An object came into being (or into the watch's selection).
+    Added,
+    /// It changed.
+    Modified,
+    /// It is gone (or out of the selection).
+    Deleted,
+    /// Everything up to the object's resourceVersion has been seen.
+    Bookmark,
+}
+
+/// One event of a watch.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What happened.
+    pub kind: EventType,
+    /// To which object.
+    pub object: Object,
+}
+
+/// A list and the version it is at.
+#[derive(Clone, Debug)]
+pub struct List {
+    /// The objects by namespace and name.
+    pub items: Vec<Object>,
+    /// Where to start watching.
+    pub version: u64,
+    /// For the next page; empty at the end.
+    pub continue_token: String,
+}
+
+/// A running watch.
+pub struct Watch {
+    watched: Watched,
+    pending: std::vec::IntoIter<Event>,
+}
+
+impl Watch {
+    /// Waits for the next event. After an error (410: list again) the watch is over.
+    pub async fn next(&mut self) -> Result<Event, Status> {
+        loop {
+            if let Some(event) = self.pending.next() {
+                return Ok(event);
+            }
+            let events = self.watched.next().await?;
+            let events: Vec<_> = events
+                .into_iter()
+                .map(|(kind, object)| Event { kind, object })
+                .collect();
+            self.pending = events.into_iter();
+        }
+    }
+
+    /// The same as a stream; it ends after an error.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Event, Status>> + Send {
+        stream::unfold(Some(self), |state| async move {
+            let mut watch = state?;
+            let event = watch.next().await;
+            let rest = event.is_ok().then_some(watch);
+            Some((event, rest))
+        })
+    }
+}
+
+/// A client of the server in the same process. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    engine: Arc<Engine>,
+    user: Arc<User>,
+}
+
+impl Client {
+    pub(crate) fn new(engine: Arc<Engine>, user: User) -> Self {
+        Self {
+            engine,
+            user: Arc::new(user),
+        }
+    }
+
+    /// The same client as another user.
+    #[must_use]
+    pub fn as_user(&self, user: User) -> Self {
+        Self {
+            engine: Arc::clone(&self.engine),
+            user: Arc::new(user),
+        }
+    }
+
+    fn call(&self, kind: &Gvr, namespace: &str, name: &str) -> Result<Call, Status> {
+        let resource = self.engine.resource(kind)?;
+        if resource.namespaced && namespace.is_empty() && !name.is_empty() {
+            return Err(Status::bad_request(format!("{kind} need a namespace")));
+        }
+        Ok(Call {
+            user: Arc::clone(&self.user),
+            version: kind.version.to_string(),
+            namespace: if resource.namespaced {
+                namespace.to_owned()
+            } else {
+                String::new()
+            },
+            name: name.to_owned(),
+            subresource: String::new(),
+            options: WriteOptions::default(),
+            warnings: Vec::new(),
+            resource,
+        })
+    }
+
+    /// One object. `namespace` is empty for cluster-scoped kinds.
+    pub async fn get(&self, kind: &Gvr, namespace: &str, name: &str) -> Result<Object, Status> {
+        self.engine.get(&self.call(kind, namespace, name)?)
+    }
+
+    /// All objects of a namespace, or of all.
+    pub async fn list(&self, kind: &Gvr, namespace: Option<&str>) -> Result<List, Status> {
+        self.list_with(kind, namespace, &ListOptions::default())
+            .await
+    }
+
+    /// Objects by selectors, or in pages.
+    pub async fn list_with(
+        &self,
+        kind: &Gvr,
+        namespace: Option<&str>,
+        options: &ListOptions,
+    ) -> Result<List, Status> {
+        let call = self.call(kind, namespace.unwrap_or_default(), "")?;
+        let list = self.engine.list(&call, options)?;
+        Ok(List {
+            items: list.items,
+            version: list.version,
+            continue_token: list.continue_token,
+        })
+    }
+
+    /// Creates an object; `apiVersion` and `kind` may be left out.
+    pub async fn create(
+        &self,
+        kind: &Gvr,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Object, Status> {
+        let mut call = self.call(kind, namespace, "")?;
+        if call.resource.namespaced && namespace.is_empty() {
+            call.namespace = object::namespace(&object).to_owned();
+        }
+        self.engine.create(&mut call, object, Vec::new()).await
+    }
+
+    /// Replaces an object; with `metadata.resourceVersion` only if it is still at that version.
+    pub async fn update(
+        &self,
+        kind: &Gvr,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Object, Status> {
+        let mut call = self.call(kind, namespace, object::name(&object))?;
+        self.engine.update(&mut call, object, Vec::new()).await
+    }
+
+    /// Replaces an object's status.
+    pub async fn update_status(
+        &self,
+        kind: &Gvr,
+        namespace: &str,
+        object: Value,
+    ) -> Result<Object, Status> {
+        let mut call = self.call(kind, namespace, object::name(&object))?;
+        call.subresource = "status".into();
+        self.engine.update(&mut call, object, Vec::new()).await
+    }
+
+    /// Patches an object or (with `subresource`) its status.
+    pub async fn patch(
+        &self,
+        kind: &Gvr,
+        namespace: &str,
+        name: &str,
+        patch_type: PatchType,
+        patch: &Value,
+        subresource: Option<&str>,
+    ) -> Result<Object, Status> {
+        let mut call = self.call(kind, namespace, name)?;
+        subresource
+            .unwrap_or_default()
+            .clone_into(&mut call.subresource);
+        self.engine.patch(&mut call, patch_type, patch).await
+    }
+
+    /// Deletes an object, or begins to. Returns its last or current state.
+    pub async fn delete(
+        &self,
+        kind: &Gvr,
+        namespace: &str,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Object, Status> {
+        let mut call = self.call(kind, namespace, name)?;
+        Ok(self.engine.delete(&mut call, options).await?.object)
+    }
+
+    /// The `finalize` subresource of a namespace: replaces its `spec.finalizers`.
+    pub async fn finalize_namespace(&self, namespace: &Value) -> Result<Object, Status> {
+        let mut call = self.call(&crate::gvr::NAMESPACES, "", object::name(namespace))?;
+        self.engine.finalize(&mut call, namespace).await
+    }
+
+    /// A token for a service account; `request` is a TokenRequest (its `spec` matters).
+    pub async fn create_token(
+        &self,
+        namespace: &str,
+        account: &str,
+        request: &Value,
+    ) -> Result<Value, Status> {
+        let call = self.call(&crate::gvr::SERVICE_ACCOUNTS, namespace, account)?;
+        self.engine.request_token(&call, request)
+    }
+
+    /// The changes after version `since` (as a list or an object gave it).
+    pub async fn watch(
+        &self,
+        kind: &Gvr,
+        namespace: Option<&str>,
+        since: u64,
+    ) -> Result<Watch, Status> {
+        let call = self.call(kind, namespace.unwrap_or_default(), "")?;
+        let options = WatchOptions::Since(since);
+        let (watched, _) = self.engine.watch(&call, options, WatchFilter::default())?;
+        Ok(Watch {
+            watched,
+            pending: Vec::new().into_iter(),
+        })
+    }
+
+    /// Everything there is and then every change, for ever: `Added` for each object, a
+    /// `Bookmark` annotated `k8s.io/initial-events-end` after them, then the changes. Lists again
+    /// by itself where it must, and tells what it missed meanwhile.
+    pub fn watch_all(&self, kind: &Gvr) -> impl Stream<Item = Event> + Send + use<> {
+        let follower = Follower {
+            client: self.clone(),
+            kind: kind.clone(),
+            known: BTreeMap::new(),
+            watch: None,
+            pending: std::collections::VecDeque::new(),
+            synced: false,
+        };
+        stream::unfold(follower, |mut follower| async move {
+            let event = follower.next().await;
+            Some((event, follower))
+        })
+    }
+
+    /// The kinds served right now: plural names by group and preferred version.
+    pub fn kinds(&self) -> Vec<Gvr> {
+        let registry = self.engine.registry();
+        let preferred = registry.iter().filter_map(|r| {
+            let version = r.versions.iter().find(|v| v.served)?;
+            Some(Gvr::new(
+                r.group.clone(),
+                version.name.clone(),
+                r.plural.clone(),
+            ))
+        });
+        preferred.collect()
+    }
+}
+
+type Id = (String, String);
+
+struct Follower {
+    client: Client,
+    kind: Gvr,
+    /// What the consumer knows of, to tell it what vanished between a watch and the next list.
+    known: BTreeMap<Id, Object>,
+    watch: Option<Watch>,
+    pending: std::collections::VecDeque<Event>,
+    synced: bool,
+}
+
+const RETRY: Duration = Duration::from_millis(200);
+
+impl Follower {
+    async fn next(&mut self) -> Event {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                self.note(&event);
+                return event;
+            }
+            match &mut self.watch {
+                None => {
+                    if self.start().await.is_err() {
+                        tokio::time::sleep(RETRY).await;
+                    }
+                }
+                Some(watch) => match watch.next().await {
+                    Ok(event) => self.pending.push_back(event),
+                    Err(_) => self.watch = None,
+                },
+            }
+        }
+    }
+
+    fn note(&mut self, event: &Event) {
+        let id = id(&event.object);
+        match event.kind {
+            EventType::Added | EventType::Modified => {
+                self.known.insert(id, Arc::clone(&event.object));
+            }
+            EventType::Deleted => {
+                self.known.remove(&id);
+            }
+            EventType::Bookmark => {}
+        }
+    }
+
+    async fn start(&mut self) -> Result<(), Status> {
+        let list = self.client.list(&self.kind, None).await?;
+        let watch = self.client.watch(&self.kind, None, list.version).await?;
+        let mut gone = self.known.clone();
+        for object in list.items {
+            let kind = match gone.remove(&id(&object)) {
+                None => EventType::Added,
+                Some(old) if old == object => continue,
+                Some(old) if object::uid(&old) == object::uid(&object) => EventType::Modified,
+                Some(old) => {
+                    self.pending.push_back(Event {
+                        kind: EventType::Deleted,
+                        object: old,
+                    });
+                    EventType::Added
+                }
+            };
+            self.pending.push_back(Event { kind, object });
+        }
+        for object in gone.into_values() {
+            self.pending.push_back(Event {
+                kind: EventType::Deleted,
+                object,
+            });
+        }
+        if !self.synced {
+            self.synced = true;
+            let object = Arc::new(json!({"metadata": {
+                "resourceVersion": list.version.to_string(),
+                "annotations": {"k8s.io/initial-events-end": "true"},
+            }}));
+            self.pending.push_back(Event {
+                kind: EventType::Bookmark,
+                object,
+            });
+        }
+        self.watch = Some(watch);
+        Ok(())
+    }
+}
+
+fn id(object: &Value) -> Id {
+    (
+        object::namespace(object).to_owned(),
+        object::name(object).to_owned(),
+    )
+}

@@ -1,0 +1,69 @@
+//! What a fresh cluster holds.
+
+use std::net::Ipv4Addr;
+
+use serde_json::{Value, json};
+
+use super::Engine;
+use crate::{
+    client::Client,
+    gvr::{self, Gvr},
+    status::Status,
+};
+
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+impl Engine {
+    /// Creates what is missing of the objects that every cluster has.
+    pub async fn bootstrap(&self, client: &Client) -> Result<(), Status> {
+        for name in NAMESPACES {
+            ensure(
+                client,
+                &gvr::NAMESPACES,
+                "",
+                json!({"metadata": {"name": name}}),
+            )
+            .await?;
+        }
+        ensure(client, &gvr::SERVICES, "default", self.kubernetes_service()).await?;
+        let role = Gvr::of("rbac.authorization.k8s.io", "v1", "clusterroles");
+        let binding = Gvr::of("rbac.authorization.k8s.io", "v1", "clusterrolebindings");
+        let everything = json!([
+            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
+            {"nonResourceURLs": ["*"], "verbs": ["*"]},
+        ]);
+        let admin = json!({"metadata": {"name": "cluster-admin"}, "rules": everything});
+        ensure(client, &role, "", admin).await?;
+        let masters = json!({
+            "metadata": {"name": "cluster-admin"},
+            "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"},
+            "subjects": [{"kind": "Group", "name": "system:masters"}],
+        });
+        ensure(client, &binding, "", masters).await
+    }
+
+    /// The address of `kubernetes.default`: the first one for Services.
+    pub fn kubernetes_address(&self) -> Ipv4Addr {
+        Ipv4Addr::from(u32::from(self.config.service_cidr.network()) + 1)
+    }
+
+    fn kubernetes_service(&self) -> Value {
+        json!({
+            "metadata": {
+                "name": "kubernetes",
+                "labels": {"component": "apiserver", "provider": "kubernetes"},
+            },
+            "spec": {
+                "clusterIP": self.kubernetes_address().to_string(),
+                "ports": [{"name": "https", "port": 443, "targetPort": self.config.secure_port}],
+            },
+        })
+    }
+}
+
+async fn ensure(client: &Client, kind: &Gvr, namespace: &str, object: Value) -> Result<(), Status> {
+    match client.create(kind, namespace, object).await {
+        Err(status) if !status.is_already_exists() => Err(status),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,61 @@
+//! Objects are stored in one version; these functions turn them into others.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::{object::Object, registry::Resource};
+
+/// The object in a version of a resource; shared where nothing changes.
+pub fn present(resource: &Resource, version: &str, object: &Object) -> Object {
+    let wanted = resource.api_version(version);
+    if object["apiVersion"] == wanted.as_str() {
+        return Arc::clone(object);
+    }
+    let mut value = Value::clone(object);
+    value["apiVersion"] = wanted.into();
+    if resource.group == "events.k8s.io" {
+        rename(&mut value, false);
+    }
+    Arc::new(value)
+}
+
+/// A client's object in the form it is stored in.
+pub fn to_storage(resource: &Resource, value: &mut Value) {
+    if resource.group == "events.k8s.io" {
+        value["apiVersion"] = "v1".into();
+        rename(value, true);
+        return;
+    }
+    value["apiVersion"] = resource.api_version(&resource.storage).into();
+}
+
+/// Core name and `events.k8s.io` name of fields that differ.
+const EVENT_FIELDS: [(&str, &str); 7] = [
+    ("involvedObject", "regarding"),
+    ("message", "note"),
+    ("source", "deprecatedSource"),
+    ("firstTimestamp", "deprecatedFirstTimestamp"),
+    ("lastTimestamp", "deprecatedLastTimestamp"),
+    ("count", "deprecatedCount"),
+    ("reportingComponent", "reportingController"),
+];
+
+fn rename(event: &mut Value, to_core: bool) {
+    let Some(map) = event.as_object_mut() else {
+        return;
+    };
+    let renamed: Map<String, Value> = std::mem::take(map)
+        .into_iter()
+        .map(|(key, value)| {
+            let pair = EVENT_FIELDS
+                .iter()
+                .find(|(c, e)| key == *(if to_core { e } else { c }));
+            match pair {
+                Some((core, events)) => ((*(if to_core { core } else { events })).into(), value),
+                None => (key, value),
+            }
+        })
+        .collect();
+    *map = renamed;
+}

@@ -1,0 +1,137 @@
+//! CustomResourceDefinitions as resources.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Column, Resource, Scale, Version};
+use crate::{rules, schema::Schema};
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn texts(value: &Value) -> Vec<String> {
+    value.as_array().into_iter().flatten().map(text).collect()
+}
+
+/// The resource that a CustomResourceDefinition defines; none where it lacks its essentials.
+pub fn resource(definition: &Value) -> Option<Resource> {
+    let spec = &definition["spec"];
+    let names = &spec["names"];
+    let group = spec["group"].as_str()?.to_owned();
+    let plural = names["plural"].as_str()?.to_owned();
+    let kind = names["kind"].as_str()?.to_owned();
+    let mut versions: Vec<Version> = spec["versions"]
+        .as_array()?
+        .iter()
+        .map(|v| version(v, &group, &kind))
+        .collect();
+    versions.sort_by_key(|v| std::cmp::Reverse(rank(&v.name)));
+    let storage = spec["versions"]
+        .as_array()?
+        .iter()
+        .find(|v| v["storage"] == true)?;
+    Some(Resource {
+        singular: names["singular"]
+            .as_str()
+            .map_or_else(|| kind.to_lowercase(), str::to_owned),
+        list_kind: names["listKind"]
+            .as_str()
+            .map_or_else(|| format!("{kind}List"), str::to_owned),
+        short_names: texts(&names["shortNames"]),
+        categories: texts(&names["categories"]),
+        namespaced: spec["scope"] == "Namespaced",
+        storage: text(&storage["name"]),
+        collection: Arc::from(format!("{group}/{plural}")),
+        rules: &rules::Custom,
+        custom: true,
+        virtual_only: false,
+        versions,
+        group,
+        plural,
+        kind,
+    })
+}
+
+fn version(version: &Value, group: &str, kind: &str) -> Version {
+    let name = text(&version["name"]);
+    let deprecated = (version["deprecated"] == true).then(|| {
+        version["deprecationWarning"].as_str().map_or_else(
+            || format!("{group}/{name} {kind} is deprecated"),
+            str::to_owned,
+        )
+    });
+    let subresources = &version["subresources"];
+    let scale = &subresources["scale"];
+    Version {
+        served: version["served"] == true,
+        deprecated,
+        status: subresources["status"].is_object(),
+        scale: scale.is_object().then(|| Scale {
+            spec_replicas: text(&scale["specReplicasPath"]),
+            status_replicas: text(&scale["statusReplicasPath"]),
+            selector: scale["labelSelectorPath"].as_str().map(str::to_owned),
+        }),
+        schema: Schema::custom(version["schema"]["openAPIV3Schema"].clone()),
+        columns: columns(&version["additionalPrinterColumns"]),
+        name,
+    }
+}
+
+fn columns(columns: &Value) -> Vec<Column> {
+    columns
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|c| Column {
+            name: text(&c["name"]),
+            kind: text(&c["type"]),
+            format: text(&c["format"]),
+            description: text(&c["description"]),
+            priority: c["priority"].as_i64().unwrap_or(0),
+            path: text(&c["jsonPath"]),
+        })
+        .collect()
+}
+
+/// Kubernetes' order of versions: v2 > v1 > v1beta2 > v1beta1 > v1alpha1 > others.
+pub fn rank(version: &str) -> (u8, u32, u32) {
+    let parse = || {
+        let rest = version.strip_prefix('v')?;
+        let end = rest
+            .find(|c: char| !c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        let major: u32 = rest[..end].parse().ok()?;
+        match &rest[end..] {
+            "" => Some((3, major, 0)),
+            pre => {
+                let (level, minor) = match pre.strip_prefix("beta") {
+                    Some(minor) => (2, minor),
+                    None => (1, pre.strip_prefix("alpha")?),
+                };
+                Some((level, major, minor.parse().ok()?))
+            }
+        }
+    };
+    parse().unwrap_or((0, 0, 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rank;
+
+    #[test]
+    fn stable_versions_are_preferred_then_beta_then_alpha() {
+        let mut versions = [
+            "v1alpha3", "foo", "v1beta1", "v1", "v2beta1", "v10", "v1beta2",
+        ];
+        versions.sort_by_key(|v| std::cmp::Reverse(rank(v)));
+        assert_eq!(
+            versions,
+            [
+                "v10", "v1", "v2beta1", "v1beta2", "v1beta1", "v1alpha3", "foo"
+            ]
+        );
+    }
+}

@@ -1,0 +1,297 @@
+//! Kinds with a line or two of behaviour.
+
+use serde_json::{Value, json};
+
+use super::{Errors, Rules, immutable, items, list, metadata, names, set_default};
+use crate::{object, status::FieldError};
+
+/// Namespaces.
+pub struct Namespace;
+
+impl Rules for Namespace {
+    fn default(&self, object: &mut Value) {
+        let name = object::name(object).to_owned();
+        if !name.is_empty() {
+            let metadata = &mut object["metadata"];
+            object::map_at(metadata, "labels")
+                .insert("kubernetes.io/metadata.name".into(), name.into());
+        }
+    }
+    fn prepare_create(&self, object: &mut Value) {
+        object["spec"] = json!({"finalizers": ["kubernetes"]});
+        object["status"] = json!({"phase": "Active"});
+    }
+    fn prepare_update(&self, new: &mut Value, old: &Value) {
+        new["spec"] = old["spec"].clone();
+    }
+    fn name_error(&self, name: &str) -> Option<String> {
+        names::dns1123_label(name)
+    }
+}
+
+/// Nodes.
+pub struct Node;
+impl Rules for Node {}
+
+/// ConfigMaps.
+pub struct ConfigMap;
+
+const MAX_DATA_BYTES: usize = 1 << 20;
+
+fn data_size(value: &Value) -> usize {
+    value
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
+        .sum()
+}
+
+fn data_keys(value: &Value, path: &str, errors: &mut Errors) {
+    for key in value.as_object().into_iter().flatten().map(|(key, _)| key) {
+        let fine = !key.is_empty()
+            && key.len() <= 253
+            && key
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c));
+        if !fine {
+            let text = "a valid config key must consist of alphanumeric characters, '-', '_' or \
+                 '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation \
+                 is '[-._a-zA-Z0-9]+')";
+            errors.push(FieldError::invalid(
+                format!("{path}[{key}]"),
+                &key.as_str().into(),
+                text,
+            ));
+        }
+    }
+}
+
+fn too_big(field: &str) -> FieldError {
+    FieldError {
+        reason: "FieldValueTooLong",
+        field: field.into(),
+        message: format!("Too long: may not be more than {MAX_DATA_BYTES} bytes"),
+    }
+}
+
+fn immutable_data(new: &Value, old: &Value, fields: &[&str], errors: &mut Errors) {
+    if old["immutable"] == true {
+        for field in fields.iter().filter(|f| new[**f] != old[**f]) {
+            let text = "field is immutable when `immutable` is set";
+            errors.push(FieldError::forbidden(*field, text));
+        }
+    }
+}
+
+impl Rules for ConfigMap {
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        data_keys(&object["data"], "data", errors);
+        data_keys(&object["binaryData"], "binaryData", errors);
+        if data_size(&object["data"]) + data_size(&object["binaryData"]) > MAX_DATA_BYTES {
+            errors.push(too_big("[]"));
+        }
+    }
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
+        immutable_data(new, old, &["data", "binaryData", "immutable"], errors);
+    }
+}
+
+/// Secrets.
+pub struct Secret;
+
+impl Rules for Secret {
+    fn default(&self, object: &mut Value) {
+        use base64::{Engine, engine::general_purpose::STANDARD};
+        set_default(object, "type", "Opaque");
+        let Some(plain) = object::as_map(object).shift_remove("stringData") else {
+            return;
+        };
+        let data = object::map_at(object, "data");
+        for (key, value) in plain.as_object().into_iter().flatten() {
+            let text = value.as_str().unwrap_or_default();
+            data.insert(key.clone(), STANDARD.encode(text).into());
+        }
+    }
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        data_keys(&object["data"], "data", errors);
+        if data_size(&object["data"]) > MAX_DATA_BYTES * 4 / 3 + 4 {
+            errors.push(too_big("data"));
+        }
+        if object["type"] == "kubernetes.io/tls" {
+            for key in ["tls.crt", "tls.key"] {
+                if object["data"][key].is_null() {
+                    errors.push(FieldError::required(format!("data[{key}]"), ""));
+                }
+            }
+        }
+    }
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
+        immutable("type", &new["type"], &old["type"], errors);
+        immutable_data(new, old, &["data", "immutable"], errors);
+    }
+}
+
+/// Events of both groups, stored in the core group's shape.
+pub struct Event;
+
+impl Rules for Event {
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        let involved = &object["involvedObject"]["namespace"];
+        let involved = involved.as_str().unwrap_or_default();
+        let namespace = object::namespace(object);
+        let matches = involved == namespace || (involved.is_empty() && namespace == "default");
+        if !matches {
+            errors.push(FieldError::invalid(
+                "involvedObject.namespace",
+                &involved.into(),
+                "does not match event.namespace",
+            ));
+        }
+    }
+}
+
+/// EndpointSlices.
+pub struct EndpointSlice;
+
+impl Rules for EndpointSlice {
+    fn default(&self, object: &mut Value) {
+        for port in object.get_mut("ports").into_iter().flat_map(items) {
+            set_default(port, "name", "");
+            set_default(port, "protocol", "TCP");
+        }
+    }
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        let kind = &object["addressType"];
+        if kind.is_null() {
+            errors.push(FieldError::required("addressType", ""));
+        } else if !["FQDN", "IPv4", "IPv6"].iter().any(|a| kind == a) {
+            let allowed = ["FQDN", "IPv4", "IPv6"];
+            errors.push(FieldError::not_supported("addressType", kind, &allowed));
+        }
+        for (index, endpoint) in list(&object["endpoints"]).iter().enumerate() {
+            if list(&endpoint["addresses"]).is_empty() {
+                let field = format!("endpoints[{index}].addresses");
+                errors.push(FieldError::required(
+                    field,
+                    "must contain at least 1 address",
+                ));
+            }
+        }
+    }
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
+        immutable(
+            "addressType",
+            &new["addressType"],
+            &old["addressType"],
+            errors,
+        );
+    }
+    fn has_generation(&self) -> bool {
+        true
+    }
+}
+
+/// Roles and role bindings.
+pub struct Rbac;
+
+impl Rules for Rbac {
+    fn default(&self, object: &mut Value) {
+        const GROUP: &str = "rbac.authorization.k8s.io";
+        if let Some(role) = object.get_mut("roleRef").filter(|r| r.is_object()) {
+            set_default(role, "apiGroup", GROUP);
+        }
+        for subject in object.get_mut("subjects").into_iter().flat_map(items) {
+            let group = if subject["kind"] == "ServiceAccount" {
+                ""
+            } else {
+                GROUP
+            };
+            if !group.is_empty() {
+                set_default(subject, "apiGroup", group);
+            }
+        }
+    }
+    fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
+        if new["roleRef"] != old["roleRef"] {
+            let text = "cannot change roleRef";
+            errors.push(FieldError::invalid("roleRef", &new["roleRef"], text));
+        }
+    }
+    /// Names such as `system:node` are allowed here.
+    fn name_error(&self, name: &str) -> Option<String> {
+        if name == "." || name == ".." {
+            Some(format!("may not be '{name}'"))
+        } else if name.contains('/') || name.contains('%') {
+            Some("may not contain '/' or '%'".into())
+        } else {
+            None
+        }
+    }
+}
+
+/// Mutating and validating webhook configurations.
+pub struct Webhooks;
+
+impl Rules for Webhooks {
+    fn default(&self, object: &mut Value) {
+        let mutating = object["kind"] == "MutatingWebhookConfiguration";
+        for hook in object.get_mut("webhooks").into_iter().flat_map(items) {
+            set_default(hook, "failurePolicy", "Fail");
+            set_default(hook, "matchPolicy", "Equivalent");
+            set_default(hook, "namespaceSelector", json!({}));
+            set_default(hook, "objectSelector", json!({}));
+            set_default(hook, "timeoutSeconds", 10);
+            if mutating {
+                set_default(hook, "reinvocationPolicy", "Never");
+            }
+            if let Some(service) = hook.pointer_mut("/clientConfig/service") {
+                set_default(service, "port", 443);
+            }
+            for rule in hook.get_mut("rules").into_iter().flat_map(items) {
+                set_default(rule, "scope", "*");
+            }
+        }
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        for (index, hook) in list(&object["webhooks"]).iter().enumerate() {
+            let path = format!("webhooks[{index}]");
+            let name = hook["name"].as_str().unwrap_or_default();
+            if name.split('.').count() < 3 {
+                let text = "should be a domain with at least three segments separated by dots";
+                errors.push(FieldError::invalid(
+                    format!("{path}.name"),
+                    &name.into(),
+                    text,
+                ));
+            }
+            let client = &hook["clientConfig"];
+            if client["url"].is_string() == client["service"].is_object() {
+                let text = "exactly one of url or service is required";
+                errors.push(FieldError::required(format!("{path}.clientConfig"), text));
+            }
+            if hook["sideEffects"].is_null() {
+                let allowed = ["None", "NoneOnDryRun"];
+                let field = format!("{path}.sideEffects");
+                errors.push(FieldError::not_supported(
+                    field,
+                    &hook["sideEffects"],
+                    &allowed,
+                ));
+            }
+            if list(&hook["admissionReviewVersions"]).is_empty() {
+                let text = "must specify one of v1, v1beta1";
+                let field = format!("{path}.admissionReviewVersions");
+                errors.push(FieldError::required(field, text));
+            }
+            for field in ["namespaceSelector", "objectSelector"] {
+                metadata::selector(&hook[field], &format!("{path}.{field}"), errors);
+            }
+        }
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,59 @@
+//! What objects look like: schemas of the built-in kinds and of custom resources.
+
+mod builtin;
+mod decode;
+mod structural;
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+pub use builtin::{definition, definition_names};
+pub use decode::{Report, parse_json};
+
+/// The schema of one kind in one version.
+#[derive(Clone, Debug)]
+pub enum Schema {
+    /// A named definition of Kubernetes' own types.
+    Builtin(Arc<str>),
+    /// A structural schema of a CustomResourceDefinition.
+    Custom(Arc<Value>),
+}
+
+impl Schema {
+    /// The schema of a built-in kind, by its definition's name.
+    pub fn builtin(name: impl Into<Arc<str>>) -> Self {
+        Self::Builtin(name.into())
+    }
+
+    /// A custom resource's schema.
+    pub fn custom(schema: Value) -> Self {
+        Self::Custom(Arc::new(schema))
+    }
+
+    /// Drops what the schema doesn't know, and reports it and values of wrong types.
+    pub fn decode(&self, object: &mut Value) -> Report {
+        match self {
+            Self::Builtin(name) => decode::builtin(name, object),
+            Self::Custom(schema) => decode::custom(schema, object),
+        }
+    }
+
+    /// Fills in the schema's defaults (custom resources; built-in kinds have theirs in code).
+    pub fn default(&self, object: &mut Value) {
+        if let Self::Custom(schema) = self {
+            structural::default(schema, object);
+        }
+    }
+
+    /// Everything wrong with a custom resource by its schema.
+    pub fn validate(&self, object: &Value) -> Vec<crate::status::FieldError> {
+        match self {
+            Self::Builtin(_) => Vec::new(),
+            Self::Custom(schema) => structural::validate(schema, object),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
