@@ -1,0 +1,173 @@
+//! From updates to published tables.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lateen_api::nds::NameTable;
+use lateen_api::type_url;
+use lateen_proxy_core::load::Loader;
+use lateen_xds::client::{Rejected, Subscriptions, Update};
+use parking_lot::{Mutex, MutexGuard};
+use prost::Message;
+use tokio::sync::Notify;
+
+use super::held::Held;
+use crate::readiness::Readiness;
+use crate::state::State;
+
+/// Takes name tables.
+pub trait NameTables: Send + Sync {
+    /// Answers from this table from now on.
+    fn replace(&self, table: NameTable);
+}
+
+/// All configuration of this proxy: what was received, what became of it, what is wanted next.
+pub struct Configuration {
+    loading: Mutex<Loading>,
+    subscriptions: Subscriptions,
+    state: Arc<State>,
+    readiness: Arc<Readiness>,
+    names: Option<Arc<dyn NameTables>>,
+    waiting: Notify,
+    resolving: Notify,
+}
+
+#[derive(Default)]
+struct Loading {
+    loader: Loader,
+    held: Held,
+}
+
+impl Configuration {
+    /// Publishes to `state`; name tables go to `names`, and are only wanted where there is one.
+    pub fn new(state: Arc<State>, readiness: Arc<Readiness>, names: Option<Arc<dyn NameTables>>) -> Configuration {
+        Configuration {
+            loading: Mutex::default(),
+            subscriptions: Subscriptions::default(),
+            state,
+            readiness,
+            names,
+            waiting: Notify::new(),
+            resolving: Notify::new(),
+        }
+    }
+
+    /// What discovery is asked for.
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// Whether name tables are wanted.
+    pub(super) fn wants_name_table(&self) -> bool {
+        self.names.is_some()
+    }
+
+    /// Reads what was received.
+    pub fn with_held<R>(&self, read: impl FnOnce(&Held) -> R) -> R {
+        read(&self.loading.lock().held)
+    }
+
+    /// Takes an update and publishes what it changes; bad resources are named and change nothing.
+    pub(super) fn apply(&self, update: Update) -> Vec<Rejected> {
+        if update.type_url == type_url::NAME_TABLE {
+            return self.apply_name_table(update);
+        }
+        let mut loading = self.loading.lock();
+        let upserts: Vec<_> = update.upserts.iter().map(|(name, _, bytes)| (name.clone(), bytes.clone())).collect();
+        let rejected = loading.loader.apply(&update.type_url, &upserts, &update.removed);
+        for (name, reason) in &rejected {
+            tracing::warn!(name, reason, "refused a resource of the control plane");
+        }
+        loading.keep(&update, &rejected);
+        self.publish(loading, false);
+        match update.type_url.as_str() {
+            type_url::CLUSTER => self.readiness.clusters_received(),
+            type_url::LISTENER => self.readiness.listeners_received(),
+            _ => {}
+        }
+        rejected.into_iter().map(|(name, reason)| Rejected { name, reason }).collect()
+    }
+
+    fn apply_name_table(&self, update: Update) -> Vec<Rejected> {
+        let mut rejected = Vec::new();
+        for (name, version, bytes) in update.upserts {
+            match NameTable::decode(bytes.clone()) {
+                Ok(table) => {
+                    if let Some(names) = &self.names {
+                        names.replace(table);
+                    }
+                    let mut loading = self.loading.lock();
+                    loading.held.insert(&update.type_url, name, version, bytes, SystemTime::now());
+                }
+                Err(error) => rejected.push(Rejected { name, reason: error.to_string() }),
+            }
+        }
+        rejected
+    }
+
+    /// Publishes, and asks for what is wanted now.
+    fn publish(&self, mut loading: MutexGuard<'_, Loading>, impatient: bool) {
+        let tables = loading.loader.tables(impatient);
+        let wanted = loading.loader.wanted();
+        let waiting = loading.loader.waiting();
+        drop(loading);
+        self.state.publish(tables);
+        self.subscriptions.set(type_url::ENDPOINT, wanted.endpoints);
+        self.subscriptions.set(type_url::ROUTE, wanted.routes);
+        self.resolving.notify_one();
+        if waiting {
+            self.waiting.notify_one();
+        }
+    }
+
+    /// Publishes what has waited for too long as it is. Runs for ever.
+    pub(super) async fn warm_up(&self, limit: Duration) -> Infallible {
+        loop {
+            self.waiting.notified().await;
+            tokio::time::sleep(limit).await;
+            let loading = self.loading.lock();
+            if loading.loader.waiting() {
+                tracing::warn!("some configuration waits for resources that do not come: using it as it is");
+                self.publish(loading, true);
+            }
+        }
+    }
+
+    /// Names of endpoints that have to be resolved here.
+    pub(super) fn names(&self) -> Vec<String> {
+        self.loading.lock().loader.names().into_iter().collect()
+    }
+
+    /// Waits until the names may have changed.
+    pub(super) async fn names_changed(&self) {
+        self.resolving.notified().await;
+    }
+
+    /// Takes the addresses of such names.
+    pub(super) fn resolved(&self, answers: Vec<(String, Vec<IpAddr>)>) {
+        let mut loading = self.loading.lock();
+        for (name, addresses) in answers {
+            loading.loader.resolved(&name, addresses);
+        }
+        let tables = loading.loader.tables(false);
+        drop(loading);
+        self.state.publish(tables);
+    }
+}
+
+impl Loading {
+    fn keep(&mut self, update: &Update, rejected: &[(String, String)]) {
+        let now = SystemTime::now();
+        for (name, version, bytes) in &update.upserts {
+            match rejected.iter().find(|(bad, _)| bad == name) {
+                Some((_, reason)) => self.held.refuse(&update.type_url, name, reason),
+                None => self.held.insert(&update.type_url, name.clone(), version.clone(), bytes.clone(), now),
+            }
+        }
+        for name in &update.removed {
+            self.held.remove(&update.type_url, name);
+        }
+    }
+}
