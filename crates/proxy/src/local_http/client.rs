@@ -88,8 +88,7 @@ pub(crate) async fn get_over(
     limit: usize,
 ) -> Result<Answer, ClientError> {
     let bad = |error: String| ClientError::Answer(to, error);
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|e| bad(e.to_string()))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| bad(e.to_string()))?;
     let mut request = Request::get(path).body(Empty::<Bytes>::new())?;
     *request.headers_mut() = headers;
     if !request.headers().contains_key(header::HOST) {

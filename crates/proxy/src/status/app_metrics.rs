@@ -70,8 +70,5 @@ pub async fn scrape(
     let content_type = answer.headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
     let open_metrics = content_type.is_some_and(|t| t.starts_with("application/openmetrics-text"));
     let form = if open_metrics { content_type } else { None };
-    Ok(Scraped {
-        content_type: form.unwrap_or(super::PROMETHEUS).to_owned(),
-        body: answer.body.to_vec(),
-    })
+    Ok(Scraped { content_type: form.unwrap_or(super::PROMETHEUS).to_owned(), body: answer.body.to_vec() })
 }

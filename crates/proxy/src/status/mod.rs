@@ -80,7 +80,8 @@ pub struct StatusServer<M> {
     pub prober: AppProber,
 }
 
-const PATHS: &str = "/healthz/ready, /stats/prometheus, /app-health/<container>/{livez,readyz,startupz}, /drain, /quitquitquit";
+const PATHS: &str =
+    "/healthz/ready, /stats/prometheus, /app-health/<container>/{livez,readyz,startupz}, /drain, /quitquitquit";
 
 impl<M: Metrics> Handler for StatusServer<M> {
     async fn handle(&self, request: Request<Bytes>, reached: Reached) -> Reply {

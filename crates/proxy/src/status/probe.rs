@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::StatusCode;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use rustls::ClientConfig;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::CryptoProvider;
@@ -150,8 +150,8 @@ impl ServerCertVerifier for AnyCertificate {
 mod grpc {
     use std::net::SocketAddr;
 
-    use hyper_util::rt::TokioIo;
     use http::StatusCode;
+    use hyper_util::rt::TokioIo;
     use tonic::client::Grpc;
     use tonic::transport::Endpoint;
     use tonic_prost::ProstCodec;
@@ -175,9 +175,8 @@ mod grpc {
 
     pub(super) async fn check(to: SocketAddr, mark: Option<u32>, service: &str) -> Result<StatusCode, ProbeError> {
         let bad = |e: &dyn std::fmt::Display| ProbeError::Health(to, e.to_string());
-        let connector = tower::service_fn(move |_: http::Uri| async move {
-            local_http_connect(to, mark).await.map(TokioIo::new)
-        });
+        let connector =
+            tower::service_fn(move |_: http::Uri| async move { local_http_connect(to, mark).await.map(TokioIo::new) });
         let endpoint = Endpoint::from_shared(format!("http://{to}")).map_err(|e| bad(&e))?;
         let channel = endpoint.connect_with_connector(connector).await.map_err(|e| bad(&e))?;
         let mut grpc = Grpc::new(channel);

@@ -50,7 +50,8 @@ async fn wait(configuration: &Configuration, known: &BTreeMap<String, Vec<IpAddr
 }
 
 async fn resolve(name: String) -> Option<(String, Vec<IpAddr>)> {
-    let found = lookup_host((name.as_str(), 0)).await.map(|found| found.map(|address| address.ip()).collect::<Vec<_>>());
+    let found =
+        lookup_host((name.as_str(), 0)).await.map(|found| found.map(|address| address.ip()).collect::<Vec<_>>());
     match found {
         Ok(mut addresses) => {
             addresses.sort_unstable();
