@@ -39,10 +39,7 @@ pub(crate) async fn run(args: &[String]) -> ExitCode {
     let listener = match serve::listen(&options.listen).await {
         Ok(listener) => listener,
         Err(error) => {
-            eprintln!(
-                "[ERR] starting http server: listen tcp {}: {error}",
-                options.listen
-            );
+            eprintln!("[ERR] starting http server: listen tcp {}: {error}", options.listen);
             return ExitCode::FAILURE;
         }
     };
@@ -84,17 +81,10 @@ fn parse(args: &[String], environment: Option<String>) -> Parsed {
         match name {
             "text" => text = value,
             "listen" => listen = value,
-            "status-code" => match value
-                .parse::<u16>()
-                .ok()
-                .and_then(|code| StatusCode::from_u16(code).ok())
-            {
+            "status-code" => match value.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok()) {
                 Some(code) => status = code,
                 None => {
-                    return Parsed::Refused(
-                        format!("invalid value {value:?} for flag -status-code"),
-                        2,
-                    );
+                    return Parsed::Refused(format!("invalid value {value:?} for flag -status-code"), 2);
                 }
             },
             _ => return Parsed::Refused(format!("flag provided but not defined: -{name}"), 2),
@@ -103,26 +93,14 @@ fn parse(args: &[String], environment: Option<String>) -> Parsed {
     if text.is_empty() {
         return Parsed::Refused("Missing -text option!".into(), 127);
     }
-    Parsed::Serve(Options {
-        text,
-        listen,
-        status,
-    })
+    Parsed::Serve(Options { text, listen, status })
 }
 
 fn answer(options: &Options, request: &Request<Incoming>, peer: SocketAddr) -> Response<Body> {
     let started = Instant::now();
     let (status, kind, content) = match request.uri().path() {
-        "/health" => (
-            StatusCode::OK,
-            "application/json",
-            "{\"status\":\"ok\"}\n".to_owned(),
-        ),
-        _ => (
-            options.status,
-            "text/plain; charset=utf-8",
-            format!("{}\n", options.text),
-        ),
+        "/health" => (StatusCode::OK, "application/json", "{\"status\":\"ok\"}\n".to_owned()),
+        _ => (options.status, "text/plain; charset=utf-8", format!("{}\n", options.text)),
     };
     let length = content.len();
     let mut response = Response::new(serve::full(content));
@@ -135,24 +113,11 @@ fn answer(options: &Options, request: &Request<Incoming>, peer: SocketAddr) -> R
     response
 }
 
-fn log(
-    request: &Request<Incoming>,
-    peer: SocketAddr,
-    status: StatusCode,
-    length: usize,
-    started: Instant,
-) {
+fn log(request: &Request<Incoming>, peer: SocketAddr, status: StatusCode, length: usize, started: Instant) {
     let text = |name: header::HeaderName| {
-        request
-            .headers()
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-            .unwrap_or_default()
+        request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     };
-    let host = request
-        .uri()
-        .authority()
-        .map_or_else(|| text(header::HOST), |authority| authority.as_str());
+    let host = request.uri().authority().map_or_else(|| text(header::HOST), |authority| authority.as_str());
     println!(
         "{} {host} {peer} \"{} {} {:?}\" {} {length} \"{}\" {:?}",
         Zoned::now().strftime("%Y/%m/%d %H:%M:%S"),
@@ -186,23 +151,14 @@ mod tests {
             status: StatusCode::from_u16(status).unwrap(),
         };
         for (args, expected) in [
-            (
-                &["-text=Calling DB..."][..],
-                options("Calling DB...", ":5678", 200),
-            ),
+            (&["-text=Calling DB..."][..], options("Calling DB...", ":5678", 200)),
             (&["-text", "x"], options("x", ":5678", 200)),
             (&["--text=a=b", "-listen=:80"], options("a=b", ":80", 200)),
-            (
-                &["-listen", "127.0.0.1:1", "-text=x", "--status-code=503"],
-                options("x", "127.0.0.1:1", 503),
-            ),
+            (&["-listen", "127.0.0.1:1", "-text=x", "--status-code=503"], options("x", "127.0.0.1:1", 503)),
         ] {
             assert_eq!(parsed(args, None), Ok(expected), "{args:?}");
         }
-        assert_eq!(
-            parsed(&[], Some("from env")),
-            Ok(options("from env", ":5678", 200))
-        );
+        assert_eq!(parsed(&[], Some("from env")), Ok(options("from env", ":5678", 200)));
     }
 
     #[test]
@@ -215,10 +171,7 @@ mod tests {
             (&["-text=x", "word"], "Too many arguments", 127),
         ] {
             let (reason, got) = parsed(args, None).unwrap_err();
-            assert!(
-                reason.contains(word) && got == code,
-                "{args:?}: {reason} ({got})"
-            );
+            assert!(reason.contains(word) && got == code, "{args:?}: {reason} ({got})");
         }
     }
 }

@@ -13,10 +13,7 @@ pub use registry::{Builtin, list, resolve};
 
 /// Runs the program `name` of a built-in image with its command line arguments, until it ends or gets SIGTERM.
 pub fn run(name: &str, args: &[String]) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-    {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("{name}: can't start: {error}");
@@ -30,10 +27,7 @@ pub fn run(name: &str, args: &[String]) -> ExitCode {
             "httpbin" | "gunicorn" => httpbin::run(httpbin::Flavor::Python, args).await,
             "go-httpbin" => httpbin::run(httpbin::Flavor::Go, args).await,
             _ => {
-                eprintln!(
-                    "no built-in program {name:?}; there are: {}",
-                    programs().join(", ")
-                );
+                eprintln!("no built-in program {name:?}; there are: {}", programs().join(", "));
                 ExitCode::from(127)
             }
         }
@@ -47,11 +41,7 @@ pub fn applet(argv0: &str) -> Option<&'static str> {
 }
 
 fn programs() -> Vec<&'static str> {
-    let mut programs: Vec<&'static str> = list()
-        .iter()
-        .flat_map(|builtin| builtin.applets)
-        .copied()
-        .collect();
+    let mut programs: Vec<&'static str> = list().iter().flat_map(|builtin| builtin.applets).copied().collect();
     programs.sort_unstable();
     programs.dedup();
     programs

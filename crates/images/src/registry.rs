@@ -19,14 +19,8 @@ pub struct Builtin {
 }
 
 /// Registries whose images these names mean.
-const REGISTRIES: [&str; 6] = [
-    "docker.io",
-    "index.docker.io",
-    "registry.hub.docker.com",
-    "quay.io",
-    "ghcr.io",
-    "mirror.gcr.io",
-];
+const REGISTRIES: [&str; 6] =
+    ["docker.io", "index.docker.io", "registry.hub.docker.com", "quay.io", "ghcr.io", "mirror.gcr.io"];
 
 const BUILTINS: [Builtin; 4] = [
     Builtin {
@@ -71,10 +65,7 @@ pub fn list() -> &'static [Builtin] {
 /// The built-in image that serves an image reference, with or without registry, tag and digest.
 pub fn resolve(image: &str) -> Option<Builtin> {
     let path = repository(image)?;
-    BUILTINS
-        .iter()
-        .find(|builtin| builtin.references.contains(&path))
-        .cloned()
+    BUILTINS.iter().find(|builtin| builtin.references.contains(&path)).cloned()
 }
 
 /// The repository of a reference, without a known registry. `None` for an unknown registry.
@@ -114,11 +105,7 @@ mod tests {
             ("nginx", None),
             ("", None),
         ] {
-            assert_eq!(
-                resolve(image).map(|builtin| builtin.name),
-                expected,
-                "{image}"
-            );
+            assert_eq!(resolve(image).map(|builtin| builtin.name), expected, "{image}");
         }
     }
 

@@ -13,62 +13,18 @@ type Check = fn(&str) -> Result<(), String>;
 
 /// (annotation, the setting it overrides, check)
 const CHECKS: [(&str, &str, Check); 14] = [
-    (
-        "traffic.sidecar.istio.io/includeOutboundIPRanges",
-        "includeIPRanges",
-        ranges_or_all,
-    ),
-    (
-        "traffic.sidecar.istio.io/excludeOutboundIPRanges",
-        "excludeIPRanges",
-        ranges,
-    ),
-    (
-        "traffic.sidecar.istio.io/includeInboundPorts",
-        "includeInboundPorts",
-        ports_or_all,
-    ),
-    (
-        "traffic.sidecar.istio.io/excludeInboundPorts",
-        "excludeInboundPorts",
-        ports,
-    ),
-    (
-        "traffic.sidecar.istio.io/includeOutboundPorts",
-        "includeOutboundPorts",
-        ports_or_all,
-    ),
-    (
-        "traffic.sidecar.istio.io/excludeOutboundPorts",
-        "excludeOutboundPorts",
-        ports,
-    ),
+    ("traffic.sidecar.istio.io/includeOutboundIPRanges", "includeIPRanges", ranges_or_all),
+    ("traffic.sidecar.istio.io/excludeOutboundIPRanges", "excludeIPRanges", ranges),
+    ("traffic.sidecar.istio.io/includeInboundPorts", "includeInboundPorts", ports_or_all),
+    ("traffic.sidecar.istio.io/excludeInboundPorts", "excludeInboundPorts", ports),
+    ("traffic.sidecar.istio.io/includeOutboundPorts", "includeOutboundPorts", ports_or_all),
+    ("traffic.sidecar.istio.io/excludeOutboundPorts", "excludeOutboundPorts", ports),
     ("status.sidecar.istio.io/port", "statusPort", port),
-    (
-        "readiness.status.sidecar.istio.io/initialDelaySeconds",
-        "readinessInitialDelaySeconds",
-        number,
-    ),
-    (
-        "readiness.status.sidecar.istio.io/periodSeconds",
-        "readinessPeriodSeconds",
-        number,
-    ),
-    (
-        "readiness.status.sidecar.istio.io/failureThreshold",
-        "readinessFailureThreshold",
-        number,
-    ),
-    (
-        "sidecar.istio.io/interceptionMode",
-        "interceptionMode",
-        interception,
-    ),
-    (
-        "sidecar.istio.io/rewriteAppHTTPProbers",
-        "rewriteAppHTTPProbe",
-        flag,
-    ),
+    ("readiness.status.sidecar.istio.io/initialDelaySeconds", "readinessInitialDelaySeconds", number),
+    ("readiness.status.sidecar.istio.io/periodSeconds", "readinessPeriodSeconds", number),
+    ("readiness.status.sidecar.istio.io/failureThreshold", "readinessFailureThreshold", number),
+    ("sidecar.istio.io/interceptionMode", "interceptionMode", interception),
+    ("sidecar.istio.io/rewriteAppHTTPProbers", "rewriteAppHTTPProbe", flag),
     ("sidecar.istio.io/userVolume", "userVolume", json),
     ("sidecar.istio.io/userVolumeMount", "userVolumeMount", json),
 ];
@@ -91,15 +47,11 @@ pub(super) fn check(pod: &Value) -> Result<(), InjectError> {
 
 /// The value of a traffic annotation, or the installation's.
 pub(super) fn traffic<'a>(pod: &'a Value, name: &str, default: &'a str) -> &'a str {
-    pod["metadata"]["annotations"][format!("{TRAFFIC}{name}")]
-        .as_str()
-        .unwrap_or(default)
+    pod["metadata"]["annotations"][format!("{TRAFFIC}{name}")].as_str().unwrap_or(default)
 }
 
 fn items(text: &str) -> impl Iterator<Item = &str> {
-    text.split(',')
-        .map(str::trim)
-        .filter(|item| !item.is_empty())
+    text.split(',').map(str::trim).filter(|item| !item.is_empty())
 }
 
 fn ranges_or_all(text: &str) -> Result<(), String> {
@@ -116,9 +68,7 @@ fn ranges(text: &str) -> Result<(), String> {
             },
             None => false,
         };
-        valid
-            .then_some(())
-            .ok_or_else(|| format!("{item:?} is not a CIDR; write for example 10.0.0.0/8"))
+        valid.then_some(()).ok_or_else(|| format!("{item:?} is not a CIDR; write for example 10.0.0.0/8"))
     })
 }
 
@@ -132,15 +82,11 @@ fn ports(text: &str) -> Result<(), String> {
 
 fn port(text: &str) -> Result<(), String> {
     let parsed = text.trim().parse::<u16>();
-    parsed
-        .map(drop)
-        .map_err(|_| format!("{text:?} is not a port; write a number from 0 to 65535"))
+    parsed.map(drop).map_err(|_| format!("{text:?} is not a port; write a number from 0 to 65535"))
 }
 
 fn number(text: &str) -> Result<(), String> {
-    text.parse::<u32>()
-        .map(drop)
-        .map_err(|_| format!("{text:?} is not a whole number of at least 0"))
+    text.parse::<u32>().map(drop).map_err(|_| format!("{text:?} is not a whole number of at least 0"))
 }
 
 fn interception(text: &str) -> Result<(), String> {
@@ -151,9 +97,7 @@ fn interception(text: &str) -> Result<(), String> {
 }
 
 fn flag(text: &str) -> Result<(), String> {
-    truth(text)
-        .map(drop)
-        .ok_or_else(|| format!("{text:?} is neither true nor false"))
+    truth(text).map(drop).ok_or_else(|| format!("{text:?} is neither true nor false"))
 }
 
 fn json(text: &str) -> Result<(), String> {

@@ -43,35 +43,14 @@ fn arguments(pod: &Value, settings: &Settings<'_>) -> Vec<String> {
     flag("-z", "15006");
     flag("-u", &settings.uid.to_string());
     flag("-m", &settings.interception);
-    flag(
-        "-i",
-        traffic(pod, "includeOutboundIPRanges", &capture.include_ip_ranges),
-    );
-    flag(
-        "-x",
-        traffic(pod, "excludeOutboundIPRanges", &capture.exclude_ip_ranges),
-    );
-    flag(
-        "-b",
-        traffic(pod, "includeInboundPorts", &capture.include_inbound_ports),
-    );
+    flag("-i", traffic(pod, "includeOutboundIPRanges", &capture.include_ip_ranges));
+    flag("-x", traffic(pod, "excludeOutboundIPRanges", &capture.exclude_ip_ranges));
+    flag("-b", traffic(pod, "includeInboundPorts", &capture.include_inbound_ports));
     let excluded = excluded_inbound(pod, settings);
-    flag(
-        "-d",
-        &[PROXY_PORTS, excluded.as_str()]
-            .join(",")
-            .trim_end_matches(',')
-            .to_owned(),
-    );
+    flag("-d", &[PROXY_PORTS, excluded.as_str()].join(",").trim_end_matches(',').to_owned());
     for (name, text) in [
-        (
-            "-q",
-            traffic(pod, "includeOutboundPorts", &capture.include_outbound_ports),
-        ),
-        (
-            "-o",
-            traffic(pod, "excludeOutboundPorts", &capture.exclude_outbound_ports),
-        ),
+        ("-q", traffic(pod, "includeOutboundPorts", &capture.include_outbound_ports)),
+        ("-o", traffic(pod, "excludeOutboundPorts", &capture.exclude_outbound_ports)),
         ("-k", rerouted_interfaces(settings)),
         ("-c", traffic(pod, "excludeInterfaces", "")),
     ] {
@@ -79,10 +58,7 @@ fn arguments(pod: &Value, settings: &Settings<'_>) -> Vec<String> {
             flag(name, text);
         }
     }
-    words.push(format!(
-        "--log_output_level={}",
-        proxy::agent_log_level(settings)
-    ));
+    words.push(format!("--log_output_level={}", proxy::agent_log_level(settings)));
     if settings.options.proxy.log_as_json {
         words.push("--log_as_json".into());
     }
@@ -113,19 +89,12 @@ fn rerouted_interfaces<'a>(settings: &'a Settings<'_>) -> &'a str {
 
 /// The user's excluded inbound ports, and the agent's.
 fn excluded_inbound(pod: &Value, settings: &Settings<'_>) -> String {
-    let user = traffic(
-        pod,
-        "excludeInboundPorts",
-        &settings.options.capture.exclude_inbound_ports,
-    );
+    let user = traffic(pod, "excludeInboundPorts", &settings.options.capture.exclude_inbound_ports);
     let status = settings.status_port.to_string();
     if settings.status_port == 0 || user.split(',').any(|port| port.trim() == status) {
         return user.to_owned();
     }
-    [user, status.as_str()]
-        .join(",")
-        .trim_start_matches(',')
-        .to_owned()
+    [user, status.as_str()].join(",").trim_start_matches(',').to_owned()
 }
 
 fn security_context(settings: &Settings<'_>) -> Value {
@@ -159,35 +128,14 @@ pub(super) fn cni_annotations(pod: &Value, settings: &Settings<'_>) -> Vec<(Stri
         return Vec::new();
     };
     let capture = &options.capture;
-    let mut notes = vec![(
-        "sidecar.istio.io/interceptionMode".to_owned(),
-        settings.interception.clone(),
-    )];
+    let mut notes = vec![("sidecar.istio.io/interceptionMode".to_owned(), settings.interception.clone())];
     for (name, text) in [
-        (
-            "includeOutboundIPRanges",
-            traffic(pod, "includeOutboundIPRanges", &capture.include_ip_ranges),
-        ),
-        (
-            "excludeOutboundIPRanges",
-            traffic(pod, "excludeOutboundIPRanges", &capture.exclude_ip_ranges),
-        ),
-        (
-            "includeInboundPorts",
-            traffic(pod, "includeInboundPorts", &capture.include_inbound_ports),
-        ),
-        (
-            "excludeInboundPorts",
-            excluded_inbound(pod, settings).as_str(),
-        ),
-        (
-            "includeOutboundPorts",
-            traffic(pod, "includeOutboundPorts", &capture.include_outbound_ports),
-        ),
-        (
-            "excludeOutboundPorts",
-            traffic(pod, "excludeOutboundPorts", &capture.exclude_outbound_ports),
-        ),
+        ("includeOutboundIPRanges", traffic(pod, "includeOutboundIPRanges", &capture.include_ip_ranges)),
+        ("excludeOutboundIPRanges", traffic(pod, "excludeOutboundIPRanges", &capture.exclude_ip_ranges)),
+        ("includeInboundPorts", traffic(pod, "includeInboundPorts", &capture.include_inbound_ports)),
+        ("excludeInboundPorts", excluded_inbound(pod, settings).as_str()),
+        ("includeOutboundPorts", traffic(pod, "includeOutboundPorts", &capture.include_outbound_ports)),
+        ("excludeOutboundPorts", traffic(pod, "excludeOutboundPorts", &capture.exclude_outbound_ports)),
         ("excludeInterfaces", traffic(pod, "excludeInterfaces", "")),
     ] {
         if !text.is_empty() {

@@ -20,10 +20,7 @@ impl Overrides {
             return None;
         }
         let mut fields = Map::new();
-        for (name, list) in [
-            ("containers", &self.containers),
-            ("initContainers", &self.init_containers),
-        ] {
+        for (name, list) in [("containers", &self.containers), ("initContainers", &self.init_containers)] {
             if !list.is_empty() {
                 fields.insert(name.into(), json!(list));
             }
@@ -59,18 +56,12 @@ pub(super) fn take(pod: &mut Value, overlay: &Value) -> Overrides {
 
 /// Merges the user's fields back over the template's.
 pub(super) fn apply(pod: &mut Value, overrides: &Overrides) {
-    for (list, customized) in LISTS
-        .into_iter()
-        .zip([&overrides.containers, &overrides.init_containers])
-    {
+    for (list, customized) in LISTS.into_iter().zip([&overrides.containers, &overrides.init_containers]) {
         let Some(containers) = pod["spec"].get_mut(list).and_then(Value::as_array_mut) else {
             continue;
         };
         for user in customized {
-            if let Some(container) = containers
-                .iter_mut()
-                .find(|container| container["name"] == user["name"])
-            {
+            if let Some(container) = containers.iter_mut().find(|container| container["name"] == user["name"]) {
                 let mut fields = user.clone();
                 // Declaring no resources is not asking for none, unless the template has none either.
                 if let Some(map) = fields.as_object_mut() {
@@ -93,17 +84,11 @@ fn move_to_init(pod: &mut Value) {
     let Some(containers) = pod["spec"]["containers"].as_array_mut() else {
         return;
     };
-    let Some(at) = containers
-        .iter()
-        .position(|container| container["name"] == PROXY_CONTAINER)
-    else {
+    let Some(at) = containers.iter().position(|container| container["name"] == PROXY_CONTAINER) else {
         return;
     };
     let proxy = containers.remove(at);
-    match pod["spec"]
-        .get_mut("initContainers")
-        .and_then(Value::as_array_mut)
-    {
+    match pod["spec"].get_mut("initContainers").and_then(Value::as_array_mut) {
         Some(list) => list.push(proxy),
         None => pod["spec"]["initContainers"] = json!([proxy]),
     }

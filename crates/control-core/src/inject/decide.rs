@@ -7,12 +7,7 @@ use serde_json::Value;
 use super::InjectOptions;
 
 /// Namespaces of the cluster itself, whose pods must start before and without a mesh.
-const IGNORED_NAMESPACES: [&str; 4] = [
-    "kube-system",
-    "kube-public",
-    "kube-node-lease",
-    "local-path-storage",
-];
+const IGNORED_NAMESPACES: [&str; 4] = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"];
 const INJECT: &str = "sidecar.istio.io/inject";
 
 /// The verdict about one pod.
@@ -65,19 +60,10 @@ pub fn decide(pod: &Value, namespace: &str, options: &InjectOptions) -> Decision
         None => {}
     }
     let selection = &options.selection;
-    if selection
-        .never
-        .iter()
-        .any(|selector| matches(selector, pod))
-    {
+    if selection.never.iter().any(|selector| matches(selector, pod)) {
         return Decision::Skip(Skip::NeverInjectSelector);
     }
-    if selection.enabled
-        || selection
-            .always
-            .iter()
-            .any(|selector| matches(selector, pod))
-    {
+    if selection.enabled || selection.always.iter().any(|selector| matches(selector, pod)) {
         return Decision::Inject;
     }
     Decision::Skip(Skip::PolicyDisabled)
@@ -86,9 +72,7 @@ pub fn decide(pod: &Value, namespace: &str, options: &InjectOptions) -> Decision
 /// What the pod says itself: its label, else the older annotation. Anything that is neither yes nor no is ignored.
 fn wish(pod: &Value) -> Option<bool> {
     let metadata = &pod["metadata"];
-    let text = metadata["labels"][INJECT]
-        .as_str()
-        .or_else(|| metadata["annotations"][INJECT].as_str())?;
+    let text = metadata["labels"][INJECT].as_str().or_else(|| metadata["annotations"][INJECT].as_str())?;
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "y" | "on" | "1" => Some(true),
         "false" | "no" | "n" | "off" | "0" => Some(false),
@@ -105,14 +89,8 @@ fn matches(selector: &Value, pod: &Value) -> bool {
     if exact.is_none_or(serde_json::Map::is_empty) && expressions.is_none_or(Vec::is_empty) {
         return false;
     }
-    exact
-        .into_iter()
-        .flatten()
-        .all(|(name, value)| labels[name] == *value)
-        && expressions
-            .into_iter()
-            .flatten()
-            .all(|expression| expression_matches(expression, labels))
+    exact.into_iter().flatten().all(|(name, value)| labels[name] == *value)
+        && expressions.into_iter().flatten().all(|expression| expression_matches(expression, labels))
 }
 
 fn expression_matches(expression: &Value, labels: &Value) -> bool {
@@ -120,11 +98,7 @@ fn expression_matches(expression: &Value, labels: &Value) -> bool {
         return false;
     };
     let value = labels.get(key);
-    let listed = || {
-        expression["values"]
-            .as_array()
-            .is_some_and(|values| values.iter().any(|item| Some(item) == value))
-    };
+    let listed = || expression["values"].as_array().is_some_and(|values| values.iter().any(|item| Some(item) == value));
     match expression["operator"].as_str() {
         Some("In") => listed(),
         Some("NotIn") => !listed(),

@@ -54,37 +54,25 @@ pub(super) fn pod_ports(pod: &Value) -> Value {
     let ports: Vec<&Value> = application(pod)
         .filter_map(|container| container["ports"].as_array())
         .flatten()
-        .filter(|port| {
-            port["protocol"]
-                .as_str()
-                .is_none_or(|protocol| protocol == "TCP")
-        })
+        .filter(|port| port["protocol"].as_str().is_none_or(|protocol| protocol == "TCP"))
         .collect();
     value("ISTIO_META_POD_PORTS", json!(ports).to_string())
 }
 
 /// The names of the application's containers.
 pub(super) fn app_containers(pod: &Value) -> Value {
-    let names: Vec<&str> = application(pod)
-        .filter_map(|container| container["name"].as_str())
-        .collect();
+    let names: Vec<&str> = application(pod).filter_map(|container| container["name"].as_str()).collect();
     value("ISTIO_META_APP_CONTAINERS", names.join(","))
 }
 
 /// The cluster and node that the proxy runs in.
 pub(super) fn place(settings: &Settings<'_>) -> Vec<Value> {
     let mut variables = vec![
-        value(
-            "ISTIO_META_CLUSTER_ID",
-            settings.options.cluster_id.as_str(),
-        ),
+        value("ISTIO_META_CLUSTER_ID", settings.options.cluster_id.as_str()),
         field("ISTIO_META_NODE_NAME", "spec.nodeName"),
     ];
     if !settings.options.network.is_empty() {
-        variables.push(value(
-            "ISTIO_META_NETWORK",
-            settings.options.network.as_str(),
-        ));
+        variables.push(value("ISTIO_META_NETWORK", settings.options.network.as_str()));
     }
     variables
 }
@@ -94,20 +82,11 @@ pub(super) fn belonging(pod: &Value, settings: &Settings<'_>) -> Vec<Value> {
     let options = settings.options;
     let mut variables = Vec::new();
     if !settings.workload.name.is_empty() {
-        variables.push(value(
-            "ISTIO_META_WORKLOAD_NAME",
-            settings.workload.shown_name(pod),
-        ));
-        variables.push(value(
-            "ISTIO_META_OWNER",
-            settings.workload.owner(settings.namespace),
-        ));
+        variables.push(value("ISTIO_META_WORKLOAD_NAME", settings.workload.shown_name(pod)));
+        variables.push(value("ISTIO_META_OWNER", settings.workload.owner(settings.namespace)));
     }
     if settings.annotation("sidecar.istio.io/bootstrapOverride").is_some() {
-        variables.push(value(
-            "ISTIO_BOOTSTRAP_OVERRIDE",
-            "/etc/istio/custom-bootstrap/custom_bootstrap.json",
-        ));
+        variables.push(value("ISTIO_BOOTSTRAP_OVERRIDE", "/etc/istio/custom-bootstrap/custom_bootstrap.json"));
     }
     variables.push(value("ISTIO_META_MESH_ID", options.mesh_id.as_str()));
     variables.push(value("TRUST_DOMAIN", options.trust_domain.as_str()));
@@ -116,10 +95,7 @@ pub(super) fn belonging(pod: &Value, settings: &Settings<'_>) -> Vec<Value> {
 
 /// What ProxyConfig adds.
 pub(super) fn proxy_metadata(settings: &Settings<'_>) -> Vec<Value> {
-    settings
-        .proxy_metadata()
-        .map(|(name, text)| value(name, text))
-        .collect()
+    settings.proxy_metadata().map(|(name, text)| value(name, text)).collect()
 }
 
 /// Sets a variable of the proxy container.
@@ -128,10 +104,7 @@ pub(super) fn set_on_proxy(pod: &mut Value, name: &str, text: &str) {
         let Some(containers) = pod["spec"].get_mut(list).and_then(Value::as_array_mut) else {
             continue;
         };
-        for container in containers
-            .iter_mut()
-            .filter(|container| container["name"] == PROXY_CONTAINER)
-        {
+        for container in containers.iter_mut().filter(|container| container["name"] == PROXY_CONTAINER) {
             let addition = json!({ "env": [value(name, text)] });
             super::merge::merge(container, &addition);
         }

@@ -32,10 +32,7 @@ pub(super) fn agent_overlay(pod: &Value, settings: &Settings<'_>) -> Value {
         })
     }));
     let mut annotations = metadata::annotations(pod, settings);
-    annotations.insert(
-        "sidecar.istio.io/rewriteAppHTTPProbers".into(),
-        json!("false"),
-    );
+    annotations.insert("sidecar.istio.io/rewriteAppHTTPProbers".into(), json!("false"));
     json!({
         "metadata": { "labels": metadata::canonical_labels(pod, settings), "annotations": annotations },
         "spec": {
@@ -45,19 +42,11 @@ pub(super) fn agent_overlay(pod: &Value, settings: &Settings<'_>) -> Value {
     })
 }
 
-const AGENT_VOLUMES: [&str; 7] = [
-    "workload-socket",
-    "workload-certs",
-    "istio-xds",
-    "istio-data",
-    "istio-podinfo",
-    "istio-token",
-    "istiod-ca-cert",
-];
+const AGENT_VOLUMES: [&str; 7] =
+    ["workload-socket", "workload-certs", "istio-xds", "istio-data", "istio-podinfo", "istio-token", "istiod-ca-cert"];
 
 fn application(pod: &Value) -> impl Iterator<Item = &Value> {
-    let others = super::containers(pod, "containers")
-        .filter(|container| container["name"] != PROXY_CONTAINER);
+    let others = super::containers(pod, "containers").filter(|container| container["name"] != PROXY_CONTAINER);
     others.map(|container| &container["name"])
 }
 
@@ -80,8 +69,7 @@ fn agent(pod: &Value, settings: &Settings<'_>, mounted: &[volumes::Mounted]) -> 
     container["env"] = json!(env);
     container["resources"] = proxy::resources(settings);
     container["volumeMounts"] = json!(volumes::mounts(mounted));
-    container["ports"] =
-        json!([{ "name": "mesh-metrics", "containerPort": 15020, "protocol": "TCP" }]);
+    container["ports"] = json!([{ "name": "mesh-metrics", "containerPort": 15020, "protocol": "TCP" }]);
     container["lifecycle"] = json!({ "postStart": { "exec": { "command": wait(settings) } } });
     for (name, mut probe) in proxy::probes(settings) {
         if name == "readinessProbe" {
@@ -100,8 +88,7 @@ fn wait(settings: &Settings<'_>) -> Vec<String> {
 
 /// A bootstrap file that names istiod, written by an init container before the application starts.
 pub(super) fn simple_overlay(pod: &Value, settings: &Settings<'_>) -> Value {
-    let mount =
-        json!({ "name": "grpc-io-proxyless-bootstrap", "mountPath": "/var/lib/grpc/data/" });
+    let mount = json!({ "name": "grpc-io-proxyless-bootstrap", "mountPath": "/var/lib/grpc/data/" });
     let containers: Vec<Value> = application(pod)
         .map(|name| {
             json!({

@@ -20,10 +20,7 @@ fn merge_field(base: &mut Value, overlay: &Value, field: &str) {
         }
         (Value::Array(base), Value::Array(overlay)) if !merge_keys(field).is_empty() => {
             for item in overlay {
-                match base
-                    .iter_mut()
-                    .find(|known| same_item(known, item, merge_keys(field)))
-                {
+                match base.iter_mut().find(|known| same_item(known, item, merge_keys(field))) {
                     // A volume has one source: another one takes its place.
                     Some(known) if field == "volumes" && has_source(item) => *known = item.clone(),
                     Some(known) => merge_field(known, item, ""),
@@ -38,12 +35,7 @@ fn merge_field(base: &mut Value, overlay: &Value, field: &str) {
 /// The fields that identify an item of the list `field`.
 fn merge_keys(field: &str) -> &'static [&'static str] {
     match field {
-        "containers"
-        | "initContainers"
-        | "ephemeralContainers"
-        | "env"
-        | "volumes"
-        | "imagePullSecrets" => &["name"],
+        "containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes" | "imagePullSecrets" => &["name"],
         "volumeMounts" => &["mountPath"],
         "ports" => &["containerPort", "protocol"],
         "hostAliases" => &["ip"],
@@ -52,18 +44,14 @@ fn merge_keys(field: &str) -> &'static [&'static str] {
 }
 
 fn same_item(one: &Value, other: &Value, keys: &[&str]) -> bool {
-    keys.iter()
-        .all(|key| field_of(one, key) == field_of(other, key))
+    keys.iter().all(|key| field_of(one, key) == field_of(other, key))
 }
 
 /// A port without a protocol is TCP.
 fn field_of<'a>(item: &'a Value, key: &str) -> Option<&'a Value> {
-    item.get(key)
-        .filter(|value| !(key == "protocol" && **value == "TCP"))
+    item.get(key).filter(|value| !(key == "protocol" && **value == "TCP"))
 }
 
 fn has_source(volume: &Value) -> bool {
-    volume
-        .as_object()
-        .is_some_and(|fields| fields.keys().any(|name| name != "name"))
+    volume.as_object().is_some_and(|fields| fields.keys().any(|name| name != "name"))
 }

@@ -11,37 +11,17 @@ const LABEL_LIMIT: usize = 63;
 pub(super) fn canonical_labels(pod: &Value, settings: &Settings<'_>) -> Map<String, Value> {
     let labels = &pod["metadata"]["labels"];
     let first = |names: [&str; 3], default: &str| {
-        let named = names
-            .into_iter()
-            .find_map(|name| labels[name].as_str().filter(|value| !value.is_empty()));
+        let named = names.into_iter().find_map(|name| labels[name].as_str().filter(|value| !value.is_empty()));
         label_value(named.unwrap_or(default))
     };
-    let name = first(
-        [
-            "service.istio.io/canonical-name",
-            "app.kubernetes.io/name",
-            "app",
-        ],
-        settings.workload.shown_name(pod),
-    );
-    let revision = first(
-        [
-            "service.istio.io/canonical-revision",
-            "app.kubernetes.io/version",
-            "version",
-        ],
-        "latest",
-    );
+    let name =
+        first(["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"], settings.workload.shown_name(pod));
+    let revision = first(["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"], "latest");
     let mut map = Map::new();
     map.insert("service.istio.io/canonical-name".into(), json!(name));
-    map.insert(
-        "service.istio.io/canonical-revision".into(),
-        json!(revision),
-    );
+    map.insert("service.istio.io/canonical-revision".into(), json!(revision));
     if !settings.options.network.is_empty() {
-        let network = labels["topology.istio.io/network"]
-            .as_str()
-            .unwrap_or(&settings.options.network);
+        let network = labels["topology.istio.io/network"].as_str().unwrap_or(&settings.options.network);
         map.insert("topology.istio.io/network".into(), json!(network));
     }
     map
@@ -61,13 +41,9 @@ fn label_value(text: &str) -> String {
 pub(super) fn annotations(pod: &Value, settings: &Settings<'_>) -> Map<String, Value> {
     let mut map = Map::new();
     map.insert("istio.io/rev".into(), json!(settings.options.revision));
-    let application =
-        super::containers(pod, "containers").find(|container| container["name"] != PROXY_CONTAINER);
+    let application = super::containers(pod, "containers").find(|container| container["name"] != PROXY_CONTAINER);
     if let Some(application) = application {
-        for name in [
-            "kubectl.kubernetes.io/default-logs-container",
-            "kubectl.kubernetes.io/default-container",
-        ] {
+        for name in ["kubectl.kubernetes.io/default-logs-container", "kubectl.kubernetes.io/default-container"] {
             if settings.annotation(name).is_none() {
                 map.insert(name.into(), application["name"].clone());
             }
@@ -77,12 +53,7 @@ pub(super) fn annotations(pod: &Value, settings: &Settings<'_>) -> Map<String, V
 }
 
 /// Records what the templates added, what the user had asked for, and the installation's own annotations.
-pub(super) fn finish(
-    pod: &mut Value,
-    overlay: &Value,
-    overrides: &Overrides,
-    settings: &Settings<'_>,
-) {
+pub(super) fn finish(pod: &mut Value, overlay: &Value, overrides: &Overrides, settings: &Settings<'_>) {
     let status = json!({
         "initContainers": names(overlay, "initContainers"),
         "containers": names(overlay, "containers"),
@@ -103,9 +74,7 @@ pub(super) fn finish(
 }
 
 fn names(overlay: &Value, list: &str) -> Option<Vec<Value>> {
-    let mut names: Vec<Value> = super::containers(overlay, list)
-        .map(|item| item["name"].clone())
-        .collect();
+    let mut names: Vec<Value> = super::containers(overlay, list).map(|item| item["name"].clone()).collect();
     if list == "containers" {
         names.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
     }

@@ -28,9 +28,7 @@ mod workload;
 use serde_json::{Map, Value};
 
 pub use decide::{Decision, Skip, decide};
-pub use options::{
-    CaptureOptions, Cni, InjectOptions, OptionsError, Program, ProxyOptions, Selection,
-};
+pub use options::{CaptureOptions, Cni, InjectOptions, OptionsError, Program, ProxyOptions, Selection};
 pub use patch::patch;
 pub use workload::Workload;
 
@@ -72,9 +70,7 @@ pub enum InjectError {
         reason: String,
     },
     /// The pod asks for a template that there isn't.
-    #[error(
-        "inject.istio.io/templates: no template {0:?}; there are sidecar, gateway, grpc-agent and grpc-simple"
-    )]
+    #[error("inject.istio.io/templates: no template {0:?}; there are sidecar, gateway, grpc-agent and grpc-simple")]
     UnknownTemplate(String),
     /// The document isn't a pod.
     #[error("{0} is missing or has the wrong type; send a complete Pod")]
@@ -125,10 +121,7 @@ fn containers<'a>(pod: &'a Value, list: &str) -> impl Iterator<Item = &'a Value>
 
 /// The map under `key`, made if it isn't there.
 fn object_at<'a>(parent: &'a mut Value, key: &str) -> Option<&'a mut Map<String, Value>> {
-    let slot = parent
-        .as_object_mut()?
-        .entry(key)
-        .or_insert_with(|| Value::Object(Map::new()));
+    let slot = parent.as_object_mut()?.entry(key).or_insert_with(|| Value::Object(Map::new()));
     if slot.is_null() {
         *slot = Value::Object(Map::new());
     }

@@ -163,11 +163,7 @@ impl InjectOptions {
     /// Reads the keys `values` and `config` of ConfigMap `istio-sidecar-injector` and `mesh` of ConfigMap `istio`.
     /// An empty text means the defaults.
     pub fn from_config_maps(values: &str, config: &str, mesh: &str) -> Result<Self, OptionsError> {
-        Ok(InjectOptions::from_values(
-            &parse("values", values)?,
-            &parse("config", config)?,
-            &parse("mesh", mesh)?,
-        ))
+        Ok(InjectOptions::from_values(&parse("values", values)?, &parse("config", config)?, &parse("mesh", mesh)?))
     }
 
     /// Reads parsed installation values, injector configuration and MeshConfig. Whatever they don't say is Istio's
@@ -184,21 +180,15 @@ impl InjectOptions {
             trust_domain,
             network: values.text("/global/network", ""),
             selection: Selection {
-                enabled: Values(config).text(
-                    "/policy",
-                    &values.text("/global/proxy/autoInject", "enabled"),
-                ) != "disabled",
+                enabled: Values(config).text("/policy", &values.text("/global/proxy/autoInject", "enabled"))
+                    != "disabled",
                 never: selectors(config, &values, "neverInjectSelector"),
                 always: selectors(config, &values, "alwaysInjectSelector"),
             },
             default_templates: default_templates(config, &values),
             injected_annotations: config["injectedAnnotations"]
                 .as_object()
-                .or_else(|| {
-                    values
-                        .get("/sidecarInjectorWebhook/injectedAnnotations")?
-                        .as_object()
-                })
+                .or_else(|| values.get("/sidecarInjectorWebhook/injectedAnnotations")?.as_object())
                 .cloned()
                 .unwrap_or_default(),
             image_pull_secrets: values.texts("/global/imagePullSecrets"),
@@ -227,11 +217,8 @@ impl ProxyOptions {
             agent_log_level: values.text("/global/logging/level", "default:info"),
             log_as_json: values.flag("/global/logAsJson", false),
             privileged: values.flag("/global/proxy/privileged", false),
-            resources: values
-                .get("/global/proxy/resources")
-                .map_or_else(default_resources, without_nulls),
-            status_port: u16::try_from(values.number("/global/proxy/statusPort", 15020))
-                .unwrap_or(15020),
+            resources: values.get("/global/proxy/resources").map_or_else(default_resources, without_nulls),
+            status_port: u16::try_from(values.number("/global/proxy/statusPort", 15020)).unwrap_or(15020),
             readiness_initial_delay: values.number("/global/proxy/readinessInitialDelaySeconds", 0),
             readiness_period: values.number("/global/proxy/readinessPeriodSeconds", 15),
             readiness_failures: values.number("/global/proxy/readinessFailureThreshold", 4),
@@ -239,11 +226,7 @@ impl ProxyOptions {
             startup_failures: values.number("/global/proxy/startupProbe/failureThreshold", 600),
             lifecycle: values
                 .get("/global/proxy/lifecycle")
-                .filter(|lifecycle| {
-                    lifecycle
-                        .as_object()
-                        .is_some_and(|fields| !fields.is_empty())
-                })
+                .filter(|lifecycle| lifecycle.as_object().is_some_and(|fields| !fields.is_empty()))
                 .cloned(),
             ca_address: values.text("/global/caAddress", ""),
         }
@@ -252,8 +235,7 @@ impl ProxyOptions {
 
 impl CaptureOptions {
     fn from_values(values: &Values<'_>) -> Self {
-        let text =
-            |name: &str, default: &str| values.given(&format!("/global/proxy/{name}"), default);
+        let text = |name: &str, default: &str| values.given(&format!("/global/proxy/{name}"), default);
         CaptureOptions {
             image: values.image("/global/proxy_init/image"),
             include_ip_ranges: text("includeIPRanges", "*"),
@@ -284,10 +266,7 @@ fn parse(part: &'static str, text: &str) -> Result<Value, OptionsError> {
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
-    serde_saphyr::from_str(text).map_err(|error| OptionsError {
-        part,
-        reason: error.to_string(),
-    })
+    serde_saphyr::from_str(text).map_err(|error| OptionsError { part, reason: error.to_string() })
 }
 
 fn default_resources() -> Value {
@@ -303,9 +282,7 @@ fn without_nulls(value: &Value) -> Value {
         return value.clone();
     };
     let kept = fields.iter().filter(|(_, field)| !field.is_null());
-    let mut kept: Map<String, Value> = kept
-        .map(|(name, field)| (name.clone(), without_nulls(field)))
-        .collect();
+    let mut kept: Map<String, Value> = kept.map(|(name, field)| (name.clone(), without_nulls(field))).collect();
     kept.retain(|_, field| field.as_object().is_none_or(|fields| !fields.is_empty()));
     Value::Object(kept)
 }
@@ -313,11 +290,7 @@ fn without_nulls(value: &Value) -> Value {
 fn selectors(config: &Value, values: &Values<'_>, name: &str) -> Vec<Value> {
     config[name]
         .as_array()
-        .or_else(|| {
-            values
-                .get(&format!("/sidecarInjectorWebhook/{name}"))?
-                .as_array()
-        })
+        .or_else(|| values.get(&format!("/sidecarInjectorWebhook/{name}"))?.as_array())
         .cloned()
         .unwrap_or_default()
 }
@@ -338,9 +311,7 @@ fn otel_attributes(mesh: &Value) -> bool {
         .as_array()
         .into_iter()
         .flatten()
-        .any(|provider| {
-            provider["opentelemetry"]["serviceAttributeEnrichment"] == "OTEL_SEMANTIC_CONVENTIONS"
-        })
+        .any(|provider| provider["opentelemetry"]["serviceAttributeEnrichment"] == "OTEL_SEMANTIC_CONVENTIONS")
 }
 
 /// Installation values, read by JSON pointer.
@@ -369,25 +340,16 @@ impl<'a> Values<'a> {
     }
 
     fn texts(&self, pointer: &str) -> Vec<String> {
-        let items = self
-            .get(pointer)
-            .and_then(Value::as_array)
-            .into_iter()
-            .flatten();
+        let items = self.get(pointer).and_then(Value::as_array).into_iter().flatten();
         items.filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
     fn flag(&self, pointer: &str, default: bool) -> bool {
-        self.get(pointer)
-            .and_then(Value::as_bool)
-            .unwrap_or(default)
+        self.get(pointer).and_then(Value::as_bool).unwrap_or(default)
     }
 
     fn number(&self, pointer: &str, default: u32) -> u32 {
-        self.get(pointer)
-            .and_then(Value::as_u64)
-            .and_then(|number| u32::try_from(number).ok())
-            .unwrap_or(default)
+        self.get(pointer).and_then(Value::as_u64).and_then(|number| u32::try_from(number).ok()).unwrap_or(default)
     }
 
     /// A complete image reference as it is; a bare name below `global.hub` with `global.tag`.
@@ -403,14 +365,7 @@ impl<'a> Values<'a> {
 
     fn cni(&self) -> Option<Cni> {
         let enabled = self.flag("/pilot/cni/enabled", self.flag("/cni/enabled", false));
-        let provider = self.text(
-            "/pilot/cni/provider",
-            &self.text("/cni/provider", "default"),
-        );
-        enabled.then_some(if provider == "multus" {
-            Cni::Multus
-        } else {
-            Cni::Chained
-        })
+        let provider = self.text("/pilot/cni/provider", &self.text("/cni/provider", "default"));
+        enabled.then_some(if provider == "multus" { Cni::Multus } else { Cni::Chained })
     }
 }

@@ -14,9 +14,7 @@ fn diff(from: &Value, to: &Value, path: &mut String, operations: &mut Vec<Value>
         _ if from == to => {}
         (Value::Object(old), Value::Object(new)) => {
             for name in old.keys().filter(|name| !new.contains_key(*name)) {
-                at(path, name, |path| {
-                    operations.push(json!({ "op": "remove", "path": path }))
-                });
+                at(path, name, |path| operations.push(json!({ "op": "remove", "path": path })));
             }
             for (name, value) in new {
                 at(path, name, |path| match old.get(name) {
@@ -28,16 +26,12 @@ fn diff(from: &Value, to: &Value, path: &mut String, operations: &mut Vec<Value>
         // Items appended to a list leave the others alone; any other change of a list replaces it.
         (Value::Array(old), Value::Array(new)) if new.starts_with(old) => {
             for item in &new[old.len()..] {
-                at(path, "-", |path| {
-                    operations.push(json!({ "op": "add", "path": path, "value": item }))
-                });
+                at(path, "-", |path| operations.push(json!({ "op": "add", "path": path, "value": item })));
             }
         }
         (Value::Array(old), Value::Array(new)) if old.len() == new.len() => {
             for (index, (old, new)) in old.iter().zip(new).enumerate() {
-                at(path, &index.to_string(), |path| {
-                    diff(old, new, path, operations)
-                });
+                at(path, &index.to_string(), |path| diff(old, new, path, operations));
             }
         }
         _ => operations.push(json!({ "op": "replace", "path": path, "value": to })),

@@ -17,16 +17,10 @@ pub(super) struct Previous {
 impl Previous {
     pub fn of(pod: &Value) -> Previous {
         let parsed = |name: &str| {
-            let text = pod["metadata"]["annotations"][name]
-                .as_str()
-                .unwrap_or("null");
+            let text = pod["metadata"]["annotations"][name].as_str().unwrap_or("null");
             serde_json::from_str(text).unwrap_or(Value::Null)
         };
-        Previous {
-            status: parsed(STATUS_ANNOTATION),
-            overrides: parsed(OVERRIDES),
-            probers: probers(pod),
-        }
+        Previous { status: parsed(STATUS_ANNOTATION), overrides: parsed(OVERRIDES), probers: probers(pod) }
     }
 
     /// The probes that were rewritten then; the pod itself doesn't show them any more.
@@ -40,19 +34,10 @@ impl Previous {
         if !self.status.is_object() {
             return pod;
         }
-        for list in [
-            "initContainers",
-            "containers",
-            "volumes",
-            "imagePullSecrets",
-        ] {
+        for list in ["initContainers", "containers", "volumes", "imagePullSecrets"] {
             let added = &self.status[list];
             if let Some(items) = pod["spec"].get_mut(list).and_then(Value::as_array_mut) {
-                items.retain(|item| {
-                    !added
-                        .as_array()
-                        .is_some_and(|names| names.contains(&item["name"]))
-                });
+                items.retain(|item| !added.as_array().is_some_and(|names| names.contains(&item["name"])));
             }
             let kept = self.overrides[list].as_array();
             if let Some(kept) = kept {

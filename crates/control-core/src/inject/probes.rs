@@ -5,11 +5,8 @@ use serde_json::{Map, Value, json};
 
 use super::{PROXY_CONTAINER, settings::Settings};
 
-const PROBES: [(&str, &str); 3] = [
-    ("livenessProbe", "livez"),
-    ("readinessProbe", "readyz"),
-    ("startupProbe", "startupz"),
-];
+const PROBES: [(&str, &str); 3] =
+    [("livenessProbe", "livez"), ("readinessProbe", "readyz"), ("startupProbe", "startupz")];
 const HOOKS: [(&str, &str); 2] = [("preStop", "prestopz"), ("postStart", "poststartz")];
 
 /// Rewrites every probe that crosses the network, and tells the proxy what they were.
@@ -17,18 +14,12 @@ pub(super) fn rewrite(pod: &mut Value, settings: &Settings<'_>, previous: Option
     if !settings.rewrites_probes() || !has_proxy(pod) {
         return;
     }
-    let mut probers = previous
-        .and_then(Value::as_object)
-        .cloned()
-        .unwrap_or_default();
+    let mut probers = previous.and_then(Value::as_object).cloned().unwrap_or_default();
     for list in ["containers", "initContainers"] {
         let Some(containers) = pod["spec"].get_mut(list).and_then(Value::as_array_mut) else {
             continue;
         };
-        for container in containers
-            .iter_mut()
-            .filter(|container| container["name"] != PROXY_CONTAINER)
-        {
+        for container in containers.iter_mut().filter(|container| container["name"] != PROXY_CONTAINER) {
             rewrite_container(container, settings.status_port, &mut probers);
         }
     }
@@ -39,9 +30,9 @@ pub(super) fn rewrite(pod: &mut Value, settings: &Settings<'_>, previous: Option
 }
 
 fn has_proxy(pod: &Value) -> bool {
-    ["containers", "initContainers"].into_iter().any(|list| {
-        super::containers(pod, list).any(|container| container["name"] == PROXY_CONTAINER)
-    })
+    ["containers", "initContainers"]
+        .into_iter()
+        .any(|list| super::containers(pod, list).any(|container| container["name"] == PROXY_CONTAINER))
 }
 
 fn rewrite_container(container: &mut Value, port: u16, probers: &mut Map<String, Value>) {
@@ -51,8 +42,7 @@ fn rewrite_container(container: &mut Value, port: u16, probers: &mut Map<String,
         if let Some(probe) = container.get_mut(field).filter(|probe| probe.is_object()) {
             let url = format!("/app-health/{name}/{path}");
             if let Some(mut prober) = redirect(probe, &url, port, &ports) {
-                if let Some(timeout) = probe.get("timeoutSeconds").filter(|timeout| **timeout != 0)
-                {
+                if let Some(timeout) = probe.get("timeoutSeconds").filter(|timeout| **timeout != 0) {
                     prober["timeoutSeconds"] = timeout.clone();
                 }
                 probers.insert(url, prober);
@@ -75,22 +65,14 @@ fn rewrite_container(container: &mut Value, port: u16, probers: &mut Map<String,
 /// Points an HTTP, TCP or gRPC action at the agent and returns what it was; `exec` stays.
 fn redirect(action: &mut Value, url: &str, port: u16, ports: &Value) -> Option<Value> {
     let fields = action.as_object_mut()?;
-    let kind = ["httpGet", "tcpSocket", "grpc"]
-        .into_iter()
-        .find(|kind| fields.contains_key(*kind))?;
+    let kind = ["httpGet", "tcpSocket", "grpc"].into_iter().find(|kind| fields.contains_key(*kind))?;
     let mut asked = fields.get(kind)?.clone();
-    let already_ours = asked["path"]
-        .as_str()
-        .is_some_and(|path| path.starts_with("/app-health/"));
+    let already_ours = asked["path"].as_str().is_some_and(|path| path.starts_with("/app-health/"));
     if already_ours {
         return None;
     }
     asked["port"] = resolve(&asked["port"], ports)?;
-    let mut get = if kind == "httpGet" {
-        fields.get(kind)?.clone()
-    } else {
-        json!({})
-    };
+    let mut get = if kind == "httpGet" { fields.get(kind)?.clone() } else { json!({}) };
     get["path"] = json!(url);
     get["port"] = json!(port);
     if get["scheme"] == "HTTPS" {
@@ -112,10 +94,7 @@ fn resolve(port: &Value, ports: &Value) -> Option<Value> {
     if let Ok(number) = name.parse::<u16>() {
         return Some(json!(number));
     }
-    let declared = ports
-        .as_array()?
-        .iter()
-        .find(|declared| declared["name"] == name)?;
+    let declared = ports.as_array()?.iter().find(|declared| declared["name"] == name)?;
     Some(declared["containerPort"].clone())
 }
 

@@ -14,27 +14,17 @@ pub(super) fn merge(pod: &mut Value, settings: &Settings<'_>) {
         .annotation("prometheus.istio.io/merge-metrics")
         .and_then(super::annotations::truth)
         .unwrap_or(settings.options.prometheus_merge);
-    let port = settings
-        .proxy_config
-        .get("statusPort")
-        .and_then(Value::as_u64)
-        .unwrap_or(15020)
-        .to_string();
+    let port = settings.proxy_config.get("statusPort").and_then(Value::as_u64).unwrap_or(15020).to_string();
     let note = |name: &str| settings.annotation(name).map(str::to_owned);
     // An application that refuses to be scraped stays so.
     if !wanted || note(SCRAPE).is_some_and(|scrape| scrape == "false") || !has_container(pod) {
         return;
     }
-    let own: Map<String, Value> = [
-        ("scrape", note(SCRAPE)),
-        ("path", note(PATH)),
-        ("port", note(PORT)),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some((name.to_owned(), json!(value?))))
-    .collect();
-    let already_ours =
-        note(PORT).as_deref() == Some(&port) && note(PATH).as_deref() == Some("/stats/prometheus");
+    let own: Map<String, Value> = [("scrape", note(SCRAPE)), ("path", note(PATH)), ("port", note(PORT))]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), json!(value?))))
+        .collect();
+    let already_ours = note(PORT).as_deref() == Some(&port) && note(PATH).as_deref() == Some("/stats/prometheus");
     if !own.is_empty() && !already_ours {
         let text = Value::Object(own).to_string();
         super::environment::set_on_proxy(pod, "ISTIO_PROMETHEUS_ANNOTATIONS", &text);
@@ -49,7 +39,7 @@ pub(super) fn merge(pod: &mut Value, settings: &Settings<'_>) {
 
 /// Without a proxy container nobody answers on the agent's port.
 fn has_container(pod: &Value) -> bool {
-    ["containers", "initContainers"].into_iter().any(|list| {
-        super::containers(pod, list).any(|container| container["name"] == super::PROXY_CONTAINER)
-    })
+    ["containers", "initContainers"]
+        .into_iter()
+        .any(|list| super::containers(pod, list).any(|container| container["name"] == super::PROXY_CONTAINER))
 }

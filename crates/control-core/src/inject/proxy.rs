@@ -21,12 +21,8 @@ pub(super) fn container(settings: &Settings<'_>, kind: &str) -> Value {
 
 fn arguments(settings: &Settings<'_>, kind: &str) -> Vec<String> {
     let options = settings.options;
-    let level = settings
-        .annotation("sidecar.istio.io/logLevel")
-        .unwrap_or(&options.proxy.log_level);
-    let parts = settings
-        .annotation("sidecar.istio.io/componentLogLevel")
-        .unwrap_or(&options.proxy.component_log_level);
+    let level = settings.annotation("sidecar.istio.io/logLevel").unwrap_or(&options.proxy.log_level);
+    let parts = settings.annotation("sidecar.istio.io/componentLogLevel").unwrap_or(&options.proxy.component_log_level);
     let mut words = options.program.proxy.clone();
     words.extend([
         kind.to_owned(),
@@ -43,9 +39,7 @@ fn arguments(settings: &Settings<'_>, kind: &str) -> Vec<String> {
 }
 
 pub(super) fn agent_log_level<'a>(settings: &'a Settings<'_>) -> &'a str {
-    settings
-        .annotation("sidecar.istio.io/agentLogLevel")
-        .unwrap_or(&settings.options.proxy.agent_log_level)
+    settings.annotation("sidecar.istio.io/agentLogLevel").unwrap_or(&settings.options.proxy.agent_log_level)
 }
 
 /// The environment of a sidecar or gateway.
@@ -57,23 +51,14 @@ pub(super) fn environment(pod: &Value, settings: &Settings<'_>, otel: bool) -> V
     env.push(environment::app_containers(pod));
     env.push(environment::memory_limit());
     env.extend(environment::place(settings));
-    env.push(environment::value(
-        "ISTIO_META_INTERCEPTION_MODE",
-        settings.interception.as_str(),
-    ));
+    env.push(environment::value("ISTIO_META_INTERCEPTION_MODE", settings.interception.as_str()));
     env.extend(environment::belonging(pod, settings));
     if otel && settings.options.otel_attributes {
-        env.push(environment::value(
-            "OTEL_RESOURCE_ATTRIBUTES",
-            otel_attributes(pod, settings),
-        ));
+        env.push(environment::value("OTEL_RESOURCE_ATTRIBUTES", otel_attributes(pod, settings)));
     }
     env.extend(environment::proxy_metadata(settings));
     if settings.options.capture.by_mark {
-        env.push(environment::value(
-            "LATEEN_CAPTURE_MARK",
-            capture::PROXY_MARK,
-        ));
+        env.push(environment::value("LATEEN_CAPTURE_MARK", capture::PROXY_MARK));
     }
     env
 }
@@ -81,21 +66,14 @@ pub(super) fn environment(pod: &Value, settings: &Settings<'_>, otel: bool) -> V
 fn otel_attributes(pod: &Value, settings: &Settings<'_>) -> String {
     let namespace = settings.namespace;
     let labels = &pod["metadata"]["labels"];
-    let version = ["app.kubernetes.io/version", "version"]
-        .into_iter()
-        .find_map(|name| labels[name].as_str());
+    let version = ["app.kubernetes.io/version", "version"].into_iter().find_map(|name| labels[name].as_str());
     let mut attributes = format!("service.namespace={namespace}");
     if let Some(version) = version {
         attributes.push_str(&format!(",service.version={version}"));
     }
-    let application =
-        super::containers(pod, "containers").find(|container| container["name"] != PROXY_CONTAINER);
-    let name = application
-        .and_then(|container| container["name"].as_str())
-        .unwrap_or_default();
-    attributes.push_str(&format!(
-        ",service.instance.id={namespace}.$(POD_NAME).{name}"
-    ));
+    let application = super::containers(pod, "containers").find(|container| container["name"] != PROXY_CONTAINER);
+    let name = application.and_then(|container| container["name"].as_str()).unwrap_or_default();
+    attributes.push_str(&format!(",service.instance.id={namespace}.$(POD_NAME).{name}"));
     attributes
 }
 
@@ -123,10 +101,7 @@ pub(super) fn resources(settings: &Settings<'_>) -> Value {
 
 /// A quantity in the form that Kubernetes stores: whole CPUs without `m`.
 fn quantity(text: &str) -> String {
-    match text
-        .strip_suffix('m')
-        .and_then(|millis| millis.parse::<u64>().ok())
-    {
+    match text.strip_suffix('m').and_then(|millis| millis.parse::<u64>().ok()) {
         Some(millis) if millis % 1000 == 0 && millis > 0 => (millis / 1000).to_string(),
         _ => text.to_owned(),
     }
@@ -140,9 +115,7 @@ pub(super) fn probes(settings: &Settings<'_>) -> Vec<(&'static str, Value)> {
     let options = &settings.options.proxy;
     let number = |name: &str, default: u32| {
         let annotation = settings.annotation(&format!("readiness.status.sidecar.istio.io/{name}"));
-        annotation
-            .and_then(|text| text.parse().ok())
-            .unwrap_or(default)
+        annotation.and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let get = json!({ "path": "/healthz/ready", "port": 15021 });
     let mut readiness = json!({

@@ -2,9 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{
-    Decision, InjectError, InjectOptions, PROXY_CONTAINER, Request, Workload, annotations,
-};
+use super::{Decision, InjectError, InjectOptions, PROXY_CONTAINER, Request, Workload, annotations};
 
 const TEMPLATES: &str = "inject.istio.io/templates";
 const PROXY_CONFIG: &str = "proxy.istio.io/config";
@@ -26,16 +24,9 @@ pub(super) struct Settings<'a> {
 }
 
 impl<'a> Settings<'a> {
-    pub fn resolve(
-        pod: &Value,
-        request: &Request<'a>,
-        options: &'a InjectOptions,
-    ) -> Result<Self, InjectError> {
+    pub fn resolve(pod: &Value, request: &Request<'a>, options: &'a InjectOptions) -> Result<Self, InjectError> {
         annotations::check(pod)?;
-        let annotations = pod["metadata"]["annotations"]
-            .as_object()
-            .cloned()
-            .unwrap_or_default();
+        let annotations = pod["metadata"]["annotations"].as_object().cloned().unwrap_or_default();
         let note = |name: &str| annotations.get(name).and_then(Value::as_str);
         let proxy_config = proxy_config(&options.proxy_config, note(PROXY_CONFIG), options)?;
         let interception = note("sidecar.istio.io/interceptionMode")
@@ -45,17 +36,13 @@ impl<'a> Settings<'a> {
         let status_port = note("status.sidecar.istio.io/port")
             .and_then(|port| port.trim().parse().ok())
             .unwrap_or(options.proxy.status_port);
-        let native = note("sidecar.istio.io/nativeSidecar")
-            .and_then(annotations::truth)
-            .unwrap_or(options.native_sidecars);
+        let native =
+            note("sidecar.istio.io/nativeSidecar").and_then(annotations::truth).unwrap_or(options.native_sidecars);
         let (uid, gid) = user(pod, request, options, &interception);
         Ok(Settings {
             options,
             namespace: request.namespace,
-            workload: request
-                .workload
-                .cloned()
-                .unwrap_or_else(|| Workload::of_pod(pod)),
+            workload: request.workload.cloned().unwrap_or_else(|| Workload::of_pod(pod)),
             proxy_config,
             interception,
             status_port,
@@ -77,11 +64,7 @@ impl<'a> Settings<'a> {
             return self.options.default_templates.clone();
         };
         let mut templates: Vec<String> = Vec::new();
-        for name in named
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-        {
+        for name in named.split(',').map(str::trim).filter(|name| !name.is_empty()) {
             if !templates.iter().any(|known| known == name) {
                 templates.push(name.to_owned());
             }
@@ -96,14 +79,9 @@ impl<'a> Settings<'a> {
 
     /// Environment that ProxyConfig adds to the containers.
     pub fn proxy_metadata(&self) -> impl Iterator<Item = (&String, String)> {
-        let entries = self
-            .proxy_config
-            .get("proxyMetadata")
-            .and_then(Value::as_object);
+        let entries = self.proxy_config.get("proxyMetadata").and_then(Value::as_object);
         entries.into_iter().flatten().map(|(name, value)| {
-            let text = value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned);
+            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
             (name, text)
         })
     }
@@ -111,10 +89,7 @@ impl<'a> Settings<'a> {
     /// Whether the kubelet's probes go through the agent.
     pub fn rewrites_probes(&self) -> bool {
         let wish = self.annotation("sidecar.istio.io/rewriteAppHTTPProbers");
-        self.status_port != 0
-            && wish
-                .and_then(annotations::truth)
-                .unwrap_or(self.options.rewrite_probes)
+        self.status_port != 0 && wish.and_then(annotations::truth).unwrap_or(self.options.rewrite_probes)
     }
 }
 
@@ -131,15 +106,10 @@ fn proxy_config(
             setting: "defaultConfig",
             reason,
         };
-        let own: Value =
-            serde_saphyr::from_str(text).map_err(|error| refused(format!("not YAML: {error}")))?;
-        let own = own
-            .as_object()
-            .ok_or_else(|| refused("not a mapping of ProxyConfig fields".into()))?;
+        let own: Value = serde_saphyr::from_str(text).map_err(|error| refused(format!("not YAML: {error}")))?;
+        let own = own.as_object().ok_or_else(|| refused("not a mapping of ProxyConfig fields".into()))?;
         for (name, value) in own {
-            let metadata = (name == "proxyMetadata")
-                .then(|| config.get_mut(name))
-                .flatten();
+            let metadata = (name == "proxyMetadata").then(|| config.get_mut(name)).flatten();
             match (metadata.and_then(Value::as_object_mut), value.as_object()) {
                 (Some(present), Some(added)) => present.extend(added.clone()),
                 _ => drop(config.insert(name.clone(), value.clone())),
@@ -158,19 +128,10 @@ fn proxy_config(
 
 /// The user and group of the proxy: what a user-declared proxy container says, else what the platform hands out,
 /// else 1337.
-fn user(
-    pod: &Value,
-    request: &Request<'_>,
-    options: &InjectOptions,
-    interception: &str,
-) -> (u64, u64) {
+fn user(pod: &Value, request: &Request<'_>, options: &InjectOptions, interception: &str) -> (u64, u64) {
     let (mut uid, mut gid) = (1337, 1337);
     if options.openshift && interception != "TPROXY" {
-        let range = |name: &str| {
-            request
-                .namespace_annotations
-                .and_then(|all| last_of_range(all.get(name)?))
-        };
+        let range = |name: &str| request.namespace_annotations.and_then(|all| last_of_range(all.get(name)?));
         uid = range("openshift.io/sa.scc.uid-range").unwrap_or(uid);
         gid = range("openshift.io/sa.scc.supplemental-groups").unwrap_or(gid);
     }
@@ -187,11 +148,7 @@ fn user(
 /// The last id of `first/count`, which applications don't get by default.
 fn last_of_range(range: &Value) -> Option<u64> {
     let (first, count) = range.as_str()?.split_once('/')?;
-    first
-        .parse::<u64>()
-        .ok()?
-        .checked_add(count.parse::<u64>().ok()?)?
-        .checked_sub(1)
+    first.parse::<u64>().ok()?.checked_add(count.parse::<u64>().ok()?)?.checked_sub(1)
 }
 
 /// Convenience for callers that hold a request: the decision about its pod.

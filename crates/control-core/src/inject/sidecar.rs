@@ -57,9 +57,7 @@ const VOLUME_ORDER: [&str; 9] = [
 
 fn metadata(pod: &Value, settings: &Settings<'_>) -> Value {
     let mut labels = metadata::canonical_labels(pod, settings);
-    let mode = pod["metadata"]["labels"]["security.istio.io/tlsMode"]
-        .as_str()
-        .unwrap_or("istio");
+    let mode = pod["metadata"]["labels"]["security.istio.io/tlsMode"].as_str().unwrap_or("istio");
     labels.insert("security.istio.io/tlsMode".into(), json!(mode));
     let mut annotations: Map<String, Value> = metadata::annotations(pod, settings);
     for (name, text) in capture::cni_annotations(pod, settings) {
@@ -94,18 +92,13 @@ fn lifecycle(settings: &Settings<'_>) -> Option<Value> {
     }
     let program = &options.program;
     let fill = |words: &[String]| -> Vec<String> {
-        words
-            .iter()
-            .map(|word| word.replace("{status_port}", &settings.status_port.to_string()))
-            .collect()
+        words.iter().map(|word| word.replace("{status_port}", &settings.status_port.to_string())).collect()
     };
     if settings.native {
         return (!program.drain.is_empty())
             .then(|| json!({ "preStop": { "exec": { "command": fill(&program.drain) } } }));
     }
-    settings
-        .hold_application()
-        .then(|| json!({ "postStart": { "exec": { "command": fill(&program.wait) } } }))
+    settings.hold_application().then(|| json!({ "postStart": { "exec": { "command": fill(&program.wait) } } }))
 }
 
 /// TPROXY keeps the client's address on the connection to the application, which takes root and NET_ADMIN; marking
@@ -131,9 +124,7 @@ fn security_context(settings: &Settings<'_>) -> Value {
 /// The installation's secrets, for a pod that names none itself.
 fn image_pull_secrets(pod: &Value, settings: &Settings<'_>, spec: &mut Value) {
     let secrets = &settings.options.image_pull_secrets;
-    let own = pod["spec"]["imagePullSecrets"]
-        .as_array()
-        .is_some_and(|own| !own.is_empty());
+    let own = pod["spec"]["imagePullSecrets"].as_array().is_some_and(|own| !own.is_empty());
     if !own && !secrets.is_empty() {
         spec["imagePullSecrets"] = secrets.iter().map(|name| json!({ "name": name })).collect();
     }

@@ -12,11 +12,7 @@ pub(super) struct Mounted {
 }
 
 fn empty(name: &'static str, path: &'static str) -> Mounted {
-    Mounted {
-        name,
-        path,
-        source: json!({ "emptyDir": {} }),
-    }
+    Mounted { name, path, source: json!({ "emptyDir": {} }) }
 }
 
 pub(super) fn workload_socket() -> Mounted {
@@ -28,30 +24,19 @@ pub(super) fn credential_socket() -> Mounted {
 }
 
 pub(super) fn workload_certs() -> Mounted {
-    empty(
-        "workload-certs",
-        "/var/run/secrets/workload-spiffe-credentials",
-    )
+    empty("workload-certs", "/var/run/secrets/workload-spiffe-credentials")
 }
 
 /// The CA's root certificate.
 pub(super) fn root_certificate() -> Mounted {
     let source = json!({ "configMap": { "name": "istio-ca-root-cert" } });
-    Mounted {
-        name: "istiod-ca-cert",
-        path: "/var/run/secrets/istio",
-        source,
-    }
+    Mounted { name: "istiod-ca-cert", path: "/var/run/secrets/istio", source }
 }
 
 /// The CA's revocation list, where there is one.
 pub(super) fn revocations() -> Mounted {
     let source = json!({ "configMap": { "name": "istio-ca-crl", "optional": true } });
-    Mounted {
-        name: "istio-ca-crl",
-        path: "/var/run/secrets/istio/crl",
-        source,
-    }
+    Mounted { name: "istio-ca-crl", path: "/var/run/secrets/istio/crl", source }
 }
 
 pub(super) fn data() -> Mounted {
@@ -60,11 +45,7 @@ pub(super) fn data() -> Mounted {
 
 /// Scratch space for configuration, in memory.
 pub(super) fn scratch(name: &'static str) -> Mounted {
-    Mounted {
-        name,
-        path: "/etc/istio/proxy",
-        source: json!({ "emptyDir": { "medium": "Memory" } }),
-    }
+    Mounted { name, path: "/etc/istio/proxy", source: json!({ "emptyDir": { "medium": "Memory" } }) }
 }
 
 /// The ServiceAccount token that proves the workload's identity to istiod.
@@ -72,11 +53,7 @@ pub(super) fn token() -> Mounted {
     let source = json!({ "projected": { "sources": [{
         "serviceAccountToken": { "audience": "istio-ca", "expirationSeconds": 43200, "path": "istio-token" },
     }] } });
-    Mounted {
-        name: "istio-token",
-        path: "/var/run/secrets/tokens",
-        source,
-    }
+    Mounted { name: "istio-token", path: "/var/run/secrets/tokens", source }
 }
 
 /// The pod's own labels and annotations.
@@ -85,29 +62,17 @@ pub(super) fn pod_info() -> Mounted {
         { "path": "labels", "fieldRef": { "fieldPath": "metadata.labels" } },
         { "path": "annotations", "fieldRef": { "fieldPath": "metadata.annotations" } },
     ] } });
-    Mounted {
-        name: "istio-podinfo",
-        path: "/etc/istio/pod",
-        source,
-    }
+    Mounted { name: "istio-podinfo", path: "/etc/istio/pod", source }
 }
 
 /// The mounts of a container, in this order.
 pub(super) fn mounts(volumes: &[Mounted]) -> Vec<Value> {
-    volumes
-        .iter()
-        .map(|volume| json!({ "name": volume.name, "mountPath": volume.path }))
-        .collect()
+    volumes.iter().map(|volume| json!({ "name": volume.name, "mountPath": volume.path })).collect()
 }
 
 /// The volumes of the pod, named in the order that `names` gives; those unnamed follow.
 pub(super) fn declarations(volumes: &[Mounted], names: &[&str]) -> Vec<Value> {
-    let rank = |name: &str| {
-        names
-            .iter()
-            .position(|known| *known == name)
-            .unwrap_or(names.len())
-    };
+    let rank = |name: &str| names.iter().position(|known| *known == name).unwrap_or(names.len());
     let mut sorted: Vec<&Mounted> = volumes.iter().collect();
     sorted.sort_by_key(|volume| rank(volume.name));
     let declare = |volume: &&Mounted| {
@@ -120,9 +85,7 @@ pub(super) fn declarations(volumes: &[Mounted], names: &[&str]) -> Vec<Value> {
 
 /// The certificates of the namespace's `istio.default` Secret, with their mount.
 pub(super) fn mtls_certs(pod: &Value, options: &InjectOptions) -> Option<(Value, Value)> {
-    let account = pod["spec"]["serviceAccountName"]
-        .as_str()
-        .unwrap_or("default");
+    let account = pod["spec"]["serviceAccountName"].as_str().unwrap_or("default");
     options.mount_mtls_certs.then(|| {
         (
             json!({ "name": "istio-certs", "secret": { "optional": true, "secretName": format!("istio.{account}") } }),
@@ -136,9 +99,7 @@ pub(super) fn from_annotations(settings: &Settings<'_>) -> (Vec<Value>, Vec<Valu
     let mut volumes = named_items(settings.annotation("sidecar.istio.io/userVolume"));
     let mut mounts = named_items(settings.annotation("sidecar.istio.io/userVolumeMount"));
     if let Some(config_map) = settings.annotation("sidecar.istio.io/bootstrapOverride") {
-        volumes.push(
-            json!({ "name": "custom-bootstrap-volume", "configMap": { "name": config_map } }),
-        );
+        volumes.push(json!({ "name": "custom-bootstrap-volume", "configMap": { "name": config_map } }));
         mounts.push(json!({ "name": "custom-bootstrap-volume", "mountPath": "/etc/istio/custom-bootstrap" }));
     }
     (volumes, mounts)

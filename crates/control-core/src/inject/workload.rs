@@ -23,16 +23,12 @@ impl Workload {
             .as_array()
             .and_then(|owners| owners.iter().find(|owner| owner["controller"] == true));
         let Some(owner) = controller else {
-            let name = metadata["name"]
-                .as_str()
-                .or_else(|| metadata["generateName"].as_str());
+            let name = metadata["name"].as_str().or_else(|| metadata["generateName"].as_str());
             return Workload::new(name.unwrap_or_default().trim_end_matches('-'), "Pod", "v1");
         };
         let text = |field: &str| owner[field].as_str().unwrap_or_default();
         let (name, kind, api_version) = (text("name"), text("kind"), text("apiVersion"));
-        let hash = metadata["labels"]["pod-template-hash"]
-            .as_str()
-            .unwrap_or_default();
+        let hash = metadata["labels"]["pod-template-hash"].as_str().unwrap_or_default();
         match kind {
             "ReplicaSet" if !hash.is_empty() && name.ends_with(hash) => {
                 let deployment = name[..name.len() - hash.len()].trim_end_matches('-');
@@ -43,9 +39,7 @@ impl Workload {
                 None => Workload::new(name, kind, api_version),
             },
             "Job" => match name.rsplit_once('-') {
-                Some((cron, run))
-                    if (8..=10).contains(&run.len()) && run.bytes().all(|b| b.is_ascii_digit()) =>
-                {
+                Some((cron, run)) if (8..=10).contains(&run.len()) && run.bytes().all(|b| b.is_ascii_digit()) => {
                     Workload::new(cron, "CronJob", api_version)
                 }
                 _ => Workload::new(name, kind, api_version),
@@ -56,18 +50,12 @@ impl Workload {
 
     /// A workload of this name and kind.
     pub fn new(name: &str, kind: &str, api_version: &str) -> Workload {
-        Workload {
-            name: name.into(),
-            kind: kind.into(),
-            api_version: api_version.into(),
-        }
+        Workload { name: name.into(), kind: kind.into(), api_version: api_version.into() }
     }
 
     /// The name that metrics show: the pod's own choice where its label makes one.
     pub(super) fn shown_name<'a>(&'a self, pod: &'a Value) -> &'a str {
-        pod["metadata"]["labels"][WORKLOAD_NAME]
-            .as_str()
-            .unwrap_or(&self.name)
+        pod["metadata"]["labels"][WORKLOAD_NAME].as_str().unwrap_or(&self.name)
     }
 
     /// The owner as a path of the Kubernetes API.

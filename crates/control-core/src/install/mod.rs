@@ -51,11 +51,7 @@ impl InstallOptions {
 
     /// The defaults for the local cluster of `lateen up`: as on any cluster, with an access log.
     pub fn local(version: &str) -> Self {
-        InstallOptions {
-            local: true,
-            access_log: true,
-            ..InstallOptions::new(version)
-        }
+        InstallOptions { local: true, access_log: true, ..InstallOptions::new(version) }
     }
 }
 

@@ -21,79 +21,33 @@ fn cluster_rules() -> Value {
     json!([
         rule(
             &["admissionregistration.k8s.io"],
-            &[
-                "mutatingwebhookconfigurations",
-                "validatingwebhookconfigurations"
-            ],
+            &["mutatingwebhookconfigurations", "validatingwebhookconfigurations"],
             &["get", "list", "watch", "update", "patch"],
         ),
         rule(
-            &[
-                "networking.istio.io",
-                "security.istio.io",
-                "telemetry.istio.io",
-                "extensions.istio.io",
-            ],
+            &["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io",],
             &["*"],
             &READ,
         ),
         rule(
             &["networking.istio.io"],
-            &[
-                "workloadentries",
-                "workloadentries/status",
-                "serviceentries/status"
-            ],
-            &[
-                "get", "list", "watch", "create", "update", "patch", "delete"
-            ],
+            &["workloadentries", "workloadentries/status", "serviceentries/status"],
+            &["get", "list", "watch", "create", "update", "patch", "delete"],
         ),
         rule(
-            &[
-                "networking.istio.io",
-                "security.istio.io",
-                "telemetry.istio.io",
-                "extensions.istio.io",
-            ],
+            &["networking.istio.io", "security.istio.io", "telemetry.istio.io", "extensions.istio.io",],
             &["*/status"],
             &["update", "patch"],
         ),
-        rule(
-            &["apiextensions.k8s.io"],
-            &["customresourcedefinitions"],
-            &READ
-        ),
-        rule(
-            &[""],
-            &[
-                "pods",
-                "nodes",
-                "services",
-                "namespaces",
-                "endpoints",
-                "secrets"
-            ],
-            &READ,
-        ),
+        rule(&["apiextensions.k8s.io"], &["customresourcedefinitions"], &READ),
+        rule(&[""], &["pods", "nodes", "services", "namespaces", "endpoints", "secrets"], &READ,),
         rule(&["discovery.k8s.io"], &["endpointslices"], &READ),
         rule(&[""], &["configmaps"], &WRITE),
         rule(&[""], &["events"], &["create", "patch"]),
         rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
-        rule(
-            &["authorization.k8s.io"],
-            &["subjectaccessreviews"],
-            &["create"]
-        ),
-        rule(
-            &["gateway.networking.k8s.io"],
-            &["*"],
-            &["get", "list", "watch", "update", "patch"]
-        ),
-        rule(
-            &["networking.k8s.io"],
-            &["ingresses", "ingressclasses"],
-            &READ
-        ),
+        rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
+        rule(&["gateway.networking.k8s.io"], &["*"], &["get", "list", "watch", "update", "patch"]),
+        rule(&["networking.k8s.io"], &["ingresses", "ingressclasses"], &READ),
     ])
 }
 

@@ -8,26 +8,19 @@ fn object(kind: &str, name: &str) -> Value {
 }
 
 fn selected(webhook: &Value, selector: &str, labels: &[(&str, &str)]) -> bool {
-    webhook[selector]["matchExpressions"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .all(|expression| {
-            let key = expression["key"].as_str().unwrap();
-            let value = labels
-                .iter()
-                .find(|(name, _)| *name == key)
-                .map(|(_, value)| *value);
-            let listed = expression["values"]
-                .as_array()
-                .is_some_and(|values| values.iter().any(|candidate| candidate.as_str() == value));
-            match expression["operator"].as_str().unwrap() {
-                "In" => listed,
-                "NotIn" => !listed,
-                "DoesNotExist" => value.is_none(),
-                other => panic!("operator {other}"),
-            }
-        })
+    webhook[selector]["matchExpressions"].as_array().unwrap().iter().all(|expression| {
+        let key = expression["key"].as_str().unwrap();
+        let value = labels.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+        let listed = expression["values"]
+            .as_array()
+            .is_some_and(|values| values.iter().any(|candidate| candidate.as_str() == value));
+        match expression["operator"].as_str().unwrap() {
+            "In" => listed,
+            "NotIn" => !listed,
+            "DoesNotExist" => value.is_none(),
+            other => panic!("operator {other}"),
+        }
+    })
 }
 
 /// How many of the four webhooks ask for a pod with these labels, in a namespace with those.
@@ -36,10 +29,7 @@ fn injectors(namespace: &[(&str, &str)], pod: &[(&str, &str)]) -> usize {
         .as_array()
         .unwrap()
         .iter()
-        .filter(|webhook| {
-            selected(webhook, "namespaceSelector", namespace)
-                && selected(webhook, "objectSelector", pod)
-        })
+        .filter(|webhook| selected(webhook, "namespaceSelector", namespace) && selected(webhook, "objectSelector", pod))
         .count()
 }
 
@@ -48,10 +38,7 @@ fn labels_of_namespace_and_pod_choose_at_most_one_injector() {
     let enabled = ("istio-injection", "enabled");
     let disabled = ("istio-injection", "disabled");
     let revision = ("istio.io/rev", "default");
-    let (on, off) = (
-        ("sidecar.istio.io/inject", "true"),
-        ("sidecar.istio.io/inject", "false"),
-    );
+    let (on, off) = (("sidecar.istio.io/inject", "true"), ("sidecar.istio.io/inject", "false"));
     for (namespace, pod, expected) in [
         (vec![], vec![], 0),
         (vec![], vec![on], 1),
@@ -66,11 +53,7 @@ fn labels_of_namespace_and_pod_choose_at_most_one_injector() {
         (vec![disabled, revision], vec![], 0),
         (vec![("istio.io/rev", "other")], vec![], 0),
     ] {
-        assert_eq!(
-            injectors(&namespace, &pod),
-            expected,
-            "namespace {namespace:?}, pod {pod:?}"
-        );
+        assert_eq!(injectors(&namespace, &pod), expected, "namespace {namespace:?}, pod {pod:?}");
     }
 }
 
@@ -109,10 +92,7 @@ fn the_service_selects_istiod_and_reaches_ports_it_declares() {
 #[test]
 fn istiod_runs_the_control_plane_and_is_not_injected() {
     let template = object("Deployment", "istiod")["spec"]["template"].clone();
-    assert_eq!(
-        template["metadata"]["labels"]["sidecar.istio.io/inject"],
-        "false"
-    );
+    assert_eq!(template["metadata"]["labels"]["sidecar.istio.io/inject"], "false");
     let container = &template["spec"]["containers"][0];
     assert_eq!(container["image"], "lateen/lateen:1.2.3");
     assert_eq!(container["args"], json!(["control"]));
@@ -134,15 +114,15 @@ fn the_local_mesh_logs_requests_and_a_cluster_does_not() {
 #[test]
 fn every_binding_names_a_role_of_the_installation() {
     let objects = manifests(&InstallOptions::new("1"));
-    let bindings: Vec<_> = objects
-        .iter()
-        .filter(|object| object["kind"].as_str().unwrap().ends_with("RoleBinding"))
-        .collect();
+    let bindings: Vec<_> =
+        objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("RoleBinding")).collect();
     assert_eq!(bindings.len(), 2);
     for binding in bindings {
         let role = &binding["roleRef"];
-        assert!(objects.iter().any(|object| {
-            object["kind"] == role["kind"] && object["metadata"]["name"] == role["name"]
-        }));
+        assert!(
+            objects
+                .iter()
+                .any(|object| { object["kind"] == role["kind"] && object["metadata"]["name"] == role["name"] })
+        );
     }
 }

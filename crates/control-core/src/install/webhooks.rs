@@ -47,12 +47,7 @@ pub(super) fn injector(options: &InstallOptions) -> Value {
     })
 }
 
-fn injector_webhook(
-    options: &InstallOptions,
-    scope: &str,
-    namespaces: &[Value],
-    objects: &[Value],
-) -> Value {
+fn injector_webhook(options: &InstallOptions, scope: &str, namespaces: &[Value], objects: &[Value]) -> Value {
     json!({
         "name": format!("{scope}.sidecar-injector.istio.io"),
         "clientConfig": client_config(options, "/inject"),

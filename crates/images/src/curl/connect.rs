@@ -27,19 +27,12 @@ pub(super) struct Connected {
 }
 
 /// Connects to the host of `url`, or to where the options send that host.
-pub(super) async fn connect(
-    options: &Options,
-    url: &Url,
-    started: Instant,
-) -> Result<Connected, Failure> {
+pub(super) async fn connect(options: &Options, url: &Url, started: Instant) -> Result<Connected, Failure> {
     let began = Instant::now();
     let limit = options.connect_timeout.unwrap_or(PATIENCE);
     let attempt = tokio::time::timeout(limit, attempt(options, url, started)).await;
     attempt.unwrap_or_else(|_| {
-        Err(Failure::Timeout(format!(
-            "Connection timed out after {} milliseconds",
-            began.elapsed().as_millis()
-        )))
+        Err(Failure::Timeout(format!("Connection timed out after {} milliseconds", began.elapsed().as_millis())))
     })
 }
 
@@ -54,26 +47,11 @@ async fn attempt(options: &Options, url: &Url, started: Instant) -> Result<Conne
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
                 let connected_after = started.elapsed();
-                note(
-                    options,
-                    format_args!("Connected to {host} ({}) port {port}", address.ip()),
-                );
-                return Ok(Connected {
-                    stream,
-                    remote: address,
-                    resolved_after,
-                    connected_after,
-                });
+                note(options, format_args!("Connected to {host} ({}) port {port}", address.ip()));
+                return Ok(Connected { stream, remote: address, resolved_after, connected_after });
             }
             Err(error) => {
-                note(
-                    options,
-                    format_args!(
-                        "connect to {} port {port} failed: {}",
-                        address.ip(),
-                        plain(&error)
-                    ),
-                );
+                note(options, format_args!("connect to {} port {port} failed: {}", address.ip(), plain(&error)));
             }
         }
     }
@@ -84,14 +62,8 @@ async fn attempt(options: &Options, url: &Url, started: Instant) -> Result<Conne
 fn destination(options: &Options, url: &Url) -> (String, u16) {
     let port = url.port.to_string();
     for (from_host, from_port, to_host, to_port) in &options.connect_to {
-        if (from_host.is_empty() || *from_host == url.host)
-            && (from_port.is_empty() || *from_port == port)
-        {
-            let host = if to_host.is_empty() {
-                url.host.clone()
-            } else {
-                to_host.trim_matches(['[', ']']).into()
-            };
+        if (from_host.is_empty() || *from_host == url.host) && (from_port.is_empty() || *from_port == port) {
+            let host = if to_host.is_empty() { url.host.clone() } else { to_host.trim_matches(['[', ']']).into() };
             return (host, to_port.parse().unwrap_or(url.port));
         }
     }
@@ -99,22 +71,15 @@ fn destination(options: &Options, url: &Url) -> (String, u16) {
 }
 
 async fn addresses(options: &Options, host: &str, port: u16) -> Result<Vec<SocketAddr>, Failure> {
-    let given = options
-        .resolve
-        .iter()
-        .find(|(known, known_port, _)| (known == host || known == "*") && *known_port == port);
+    let given =
+        options.resolve.iter().find(|(known, known_port, _)| (known == host || known == "*") && *known_port == port);
     let found: Vec<SocketAddr> = if let Some((_, _, addresses)) = given {
-        addresses
-            .iter()
-            .map(|address| SocketAddr::new(*address, port))
-            .collect()
+        addresses.iter().map(|address| SocketAddr::new(*address, port)).collect()
     } else if let Ok(address) = host.parse::<IpAddr>() {
         vec![SocketAddr::new(address, port)]
     } else {
         let looked_up = tokio::net::lookup_host((host, port)).await;
-        looked_up
-            .map_err(|_| Failure::Resolve(host.to_owned()))?
-            .collect()
+        looked_up.map_err(|_| Failure::Resolve(host.to_owned()))?.collect()
     };
     let wanted = |address: &SocketAddr| match options.family {
         Some(Family::V4) => address.is_ipv4(),
@@ -122,11 +87,7 @@ async fn addresses(options: &Options, host: &str, port: u16) -> Result<Vec<Socke
         None => true,
     };
     let found: Vec<SocketAddr> = found.into_iter().filter(wanted).collect();
-    if found.is_empty() {
-        Err(Failure::Resolve(host.to_owned()))
-    } else {
-        Ok(found)
-    }
+    if found.is_empty() { Err(Failure::Resolve(host.to_owned())) } else { Ok(found) }
 }
 
 /// An operating system's error without Rust's number.

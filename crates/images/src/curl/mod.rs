@@ -53,11 +53,7 @@ async fn one(options: &Options, url: &str, index: usize) -> u8 {
         }
         if !again {
             result.report.exit_code = result.failure.as_ref().map_or(0, Failure::code);
-            result.report.error = result
-                .failure
-                .as_ref()
-                .map(Failure::text)
-                .unwrap_or_default();
+            result.report.error = result.failure.as_ref().map(Failure::text).unwrap_or_default();
             if let Some(template) = &options.write_out {
                 write_out::write(template, &result.report);
             }

@@ -131,27 +131,15 @@ fn short<'a>(
             continue;
         }
         let attached = &word[at + letter.len_utf8()..];
-        let given = if attached.is_empty() {
-            words.next()
-        } else {
-            Some(attached)
-        };
+        let given = if attached.is_empty() { words.next() } else { Some(attached) };
         valued(options, name, word, given)?;
         return Ok(None);
     }
     Ok(None)
 }
 
-fn long<'a>(
-    options: &mut Options,
-    name: &str,
-    words: &mut impl Iterator<Item = &'a str>,
-) -> Result<(), Failure> {
-    if flag(options, name, true)
-        || name
-            .strip_prefix("no-")
-            .is_some_and(|name| flag(options, name, false))
-    {
+fn long<'a>(options: &mut Options, name: &str, words: &mut impl Iterator<Item = &'a str>) -> Result<(), Failure> {
+    if flag(options, name, true) || name.strip_prefix("no-").is_some_and(|name| flag(options, name, false)) {
         return Ok(());
     }
     let word = format!("--{name}");
@@ -223,8 +211,8 @@ fn flag(options: &mut Options, name: &str, on: bool) -> bool {
         "ipv6" => options.family = Some(Family::V6),
         // Nothing here depends on these: there is no progress meter, no range in URLs, no configuration file, and TLS is
         // 1.2 at least.
-        "globoff" | "no-buffer" | "progress-bar" | "progress-meter" | "disable" | "basic"
-        | "tlsv1.2" | "keepalive" | "tcp-nodelay" => {}
+        "globoff" | "no-buffer" | "progress-bar" | "progress-meter" | "disable" | "basic" | "tlsv1.2" | "keepalive"
+        | "tcp-nodelay" => {}
         _ => return false,
     }
     true
@@ -260,19 +248,9 @@ const VALUED: [&str; 27] = [
     "oauth2-bearer",
 ];
 
-fn valued(
-    options: &mut Options,
-    name: &str,
-    word: &str,
-    given: Option<&str>,
-) -> Result<(), Failure> {
-    let value =
-        given.ok_or_else(|| Failure::Usage(format!("option {word}: requires parameter")))?;
-    let bad = || {
-        Failure::Usage(format!(
-            "option {word}: expected a proper numerical parameter"
-        ))
-    };
+fn valued(options: &mut Options, name: &str, word: &str, given: Option<&str>) -> Result<(), Failure> {
+    let value = given.ok_or_else(|| Failure::Usage(format!("option {word}: requires parameter")))?;
+    let bad = || Failure::Usage(format!("option {word}: expected a proper numerical parameter"));
     let number = || value.parse::<u32>().map_err(|_| bad());
     let seconds = || match value.parse::<f64>() {
         Ok(seconds) if (0.0..1e9).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
@@ -294,9 +272,7 @@ fn valued(
         "output" => options.outputs.push(Target::File(text())),
         "write-out" => options.write_out = Some(template(value)?),
         "max-time" => options.max_time = Some(seconds()?).filter(|limit| !limit.is_zero()),
-        "connect-timeout" => {
-            options.connect_timeout = Some(seconds()?).filter(|limit| !limit.is_zero())
-        }
+        "connect-timeout" => options.connect_timeout = Some(seconds()?).filter(|limit| !limit.is_zero()),
         "user" => options.user = Some(text()),
         "oauth2-bearer" => options.bearer = Some(text()),
         "user-agent" => options.agent = Some(text()),
@@ -308,13 +284,7 @@ fn valued(
         "cacert" => options.ca_file = Some(text()),
         "resolve" => options.resolve.push(resolve(value)?),
         "connect-to" => options.connect_to.push(connect_to(value)?),
-        "max-redirs" => {
-            options.max_redirects = if value == "-1" {
-                Some(u32::MAX)
-            } else {
-                Some(number()?)
-            }
-        }
+        "max-redirs" => options.max_redirects = if value == "-1" { Some(u32::MAX) } else { Some(number()?) },
         "retry" => options.retries = number()?,
         "retry-delay" => options.retry_delay = Some(seconds()?),
         "url" => options.urls.push(text()),
@@ -324,9 +294,7 @@ fn valued(
 }
 
 fn add_data(options: &mut Options, data: Vec<u8>) {
-    options
-        .data_type
-        .get_or_insert("application/x-www-form-urlencoded");
+    options.data_type.get_or_insert("application/x-www-form-urlencoded");
     match &mut options.data {
         Some(present) => {
             if !options.json {
@@ -360,16 +328,10 @@ fn read_data(value: &str, strip: bool) -> Result<Vec<u8>, Failure> {
 /// `content`, `=content` or `name=content`, percent-encoded.
 fn encoded(value: &str) -> Vec<u8> {
     let (name, content) = value.split_once('=').unwrap_or(("", value));
-    let mut text = if name.is_empty() {
-        String::new()
-    } else {
-        format!("{name}=")
-    };
+    let mut text = if name.is_empty() { String::new() } else { format!("{name}=") };
     for byte in content.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                text.push(char::from(byte))
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => text.push(char::from(byte)),
             _ => text.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -377,52 +339,29 @@ fn encoded(value: &str) -> Vec<u8> {
 }
 
 fn template(value: &str) -> Result<String, Failure> {
-    let bytes = if value.starts_with('@') {
-        read_data(value, false)?
-    } else {
-        value.as_bytes().to_vec()
-    };
+    let bytes = if value.starts_with('@') { read_data(value, false)? } else { value.as_bytes().to_vec() };
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// `host:port:address[,address]`.
 fn resolve(value: &str) -> Result<(String, u16, Vec<IpAddr>), Failure> {
-    let bad = || {
-        Failure::File(
-            49,
-            format!("Couldn't parse CURLOPT_RESOLVE entry '{value}'"),
-        )
-    };
+    let bad = || Failure::File(49, format!("Couldn't parse CURLOPT_RESOLVE entry '{value}'"));
     let mut parts = value.trim_start_matches('+').splitn(3, ':');
     let (host, port, addresses) = (parts.next(), parts.next(), parts.next());
     let port = port.and_then(|port| port.parse().ok()).ok_or_else(bad)?;
-    let addresses = addresses.ok_or_else(bad)?.split(',').map(|address| {
-        address
-            .trim_matches(['[', ']'])
-            .parse::<IpAddr>()
-            .map_err(|_| bad())
-    });
-    Ok((
-        host.ok_or_else(bad)?.to_ascii_lowercase(),
-        port,
-        addresses.collect::<Result<_, _>>()?,
-    ))
+    let addresses = addresses
+        .ok_or_else(bad)?
+        .split(',')
+        .map(|address| address.trim_matches(['[', ']']).parse::<IpAddr>().map_err(|_| bad()));
+    Ok((host.ok_or_else(bad)?.to_ascii_lowercase(), port, addresses.collect::<Result<_, _>>()?))
 }
 
 /// `host1:port1:host2:port2`, any of them empty.
 fn connect_to(value: &str) -> Result<(String, String, String, String), Failure> {
     let parts: Vec<&str> = value.splitn(4, ':').collect();
     match parts.as_slice() {
-        [a, b, c, d] => Ok((
-            a.to_ascii_lowercase(),
-            (*b).into(),
-            (*c).into(),
-            (*d).into(),
-        )),
-        _ => Err(Failure::File(
-            49,
-            format!("Couldn't parse CURLOPT_CONNECT_TO entry '{value}'"),
-        )),
+        [a, b, c, d] => Ok((a.to_ascii_lowercase(), (*b).into(), (*c).into(), (*d).into())),
+        _ => Err(Failure::File(49, format!("Couldn't parse CURLOPT_CONNECT_TO entry '{value}'"))),
     }
 }
 
@@ -430,9 +369,6 @@ impl Options {
     /// The `Authorization` header that `-u` or `--oauth2-bearer` makes.
     pub fn authorization(&self) -> Option<String> {
         let basic = |user: &String| format!("Basic {}", STANDARD.encode(user));
-        self.user
-            .as_ref()
-            .map(basic)
-            .or_else(|| Some(format!("Bearer {}", self.bearer.as_ref()?)))
+        self.user.as_ref().map(basic).or_else(|| Some(format!("Bearer {}", self.bearer.as_ref()?)))
     }
 }

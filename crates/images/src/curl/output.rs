@@ -35,10 +35,9 @@ impl Output {
         };
         match File::create(&name) {
             Ok(file) => Ok(Output::File(file)),
-            Err(error) => Err(Failure::Write(format!(
-                "Failed to open the file {name}: {}",
-                super::connect::plain(&error)
-            ))),
+            Err(error) => {
+                Err(Failure::Write(format!("Failed to open the file {name}: {}", super::connect::plain(&error))))
+            }
         }
     }
 
@@ -57,9 +56,7 @@ impl Output {
 /// Text on standard output; a reader that has gone away is no error.
 pub(super) fn print(text: &str) {
     let mut stdout = io::stdout().lock();
-    let _ = stdout
-        .write_all(text.as_bytes())
-        .and_then(|()| stdout.flush());
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
 }
 
 /// A remark of `-v`.
@@ -74,25 +71,15 @@ pub(super) fn show_request<B>(options: &Options, request: &Request<B>) {
     if !options.verbose {
         return;
     }
-    let version = if request.version() == Version::HTTP_2 {
-        "HTTP/2".into()
-    } else {
-        format!("{:?}", request.version())
-    };
-    let target = request
-        .uri()
-        .path_and_query()
-        .map_or("/", |target| target.as_str());
+    let version =
+        if request.version() == Version::HTTP_2 { "HTTP/2".into() } else { format!("{:?}", request.version()) };
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     eprintln!("> {} {target} {version}", request.method());
     if let Some(authority) = request.uri().authority() {
         eprintln!("> Host: {authority}");
     }
     for (name, value) in request.headers() {
-        eprintln!(
-            "> {}: {}",
-            capitals(name.as_str()),
-            String::from_utf8_lossy(value.as_bytes())
-        );
+        eprintln!("> {}: {}", capitals(name.as_str()), String::from_utf8_lossy(value.as_bytes()));
     }
     eprintln!("> ");
 }
@@ -104,10 +91,8 @@ pub(super) fn head_lines(response: &Response<hyper::body::Incoming>) -> Vec<Stri
         Version::HTTP_2 => format!("HTTP/2 {} ", status.as_u16()),
         version => {
             let reason = response.extensions().get::<hyper::ext::ReasonPhrase>();
-            let reason =
-                reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
-            let reason =
-                reason.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().to_owned());
+            let reason = reason.map(|reason| String::from_utf8_lossy(reason.as_bytes()).into_owned());
+            let reason = reason.unwrap_or_else(|| status.canonical_reason().unwrap_or_default().to_owned());
             format!("{version:?} {} {reason}", status.as_u16())
         }
     };
@@ -118,24 +103,15 @@ pub(super) fn head_lines(response: &Response<hyper::body::Incoming>) -> Vec<Stri
 }
 
 fn header_lines(headers: &HeaderMap) -> impl Iterator<Item = String> {
-    headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
+    headers.iter().map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())))
 }
 
 /// The response's head: to standard error for `-v`, into the output for `-i`, into a file for `-D`.
-pub(super) fn show_head(
-    options: &Options,
-    lines: &[String],
-    output: &mut Output,
-) -> Result<(), Failure> {
+pub(super) fn show_head(options: &Options, lines: &[String], output: &mut Output) -> Result<(), Failure> {
     if options.verbose {
         lines.iter().for_each(|line| eprintln!("< {line}"));
     }
-    let text: String = lines
-        .iter()
-        .flat_map(|line| [line.as_str(), "\r\n"])
-        .collect();
+    let text: String = lines.iter().flat_map(|line| [line.as_str(), "\r\n"]).collect();
     if options.include || options.head {
         output.write(text.as_bytes())?;
     }

@@ -26,21 +26,14 @@ pub(super) fn build(
     http2: bool,
     redirected: &Redirected,
 ) -> Result<Request<Full<Bytes>>, Failure> {
-    let data = options
-        .data
-        .clone()
-        .filter(|_| !redirected.as_get && !options.data_in_url);
+    let data = options.data.clone().filter(|_| !redirected.as_get && !options.data_in_url);
     let target = match &options.data {
         Some(data) if options.data_in_url && !redirected.as_get => with_query(&url.target, data),
         _ => url.target.clone(),
     };
     let method = method(options, data.is_some(), redirected)?;
     let headers = headers(options, url, data.is_some(), redirected)?;
-    let uri = if http2 {
-        format!("{}://{}{target}", url.scheme(), url.authority())
-    } else {
-        target
-    };
+    let uri = if http2 { format!("{}://{}{target}", url.scheme(), url.authority()) } else { target };
     let mut request = Request::builder()
         .method(method)
         .uri(uri)
@@ -64,11 +57,7 @@ fn move_host(request: &mut Request<Full<Bytes>>) {
         return;
     };
     let mut parts = request.uri().clone().into_parts();
-    parts.authority = host
-        .to_str()
-        .ok()
-        .and_then(|host| host.parse().ok())
-        .or(parts.authority);
+    parts.authority = host.to_str().ok().and_then(|host| host.parse().ok()).or(parts.authority);
     if let Ok(uri) = http::Uri::from_parts(parts) {
         *request.uri_mut() = uri;
     }
@@ -81,48 +70,28 @@ fn method(options: &Options, data: bool, redirected: &Redirected) -> Result<Meth
         None if data && !redirected.as_get => "POST",
         None => "GET",
     };
-    Method::from_bytes(name.as_bytes())
-        .map_err(|_| Failure::Usage(format!("{name:?} can't be a method")))
+    Method::from_bytes(name.as_bytes()).map_err(|_| Failure::Usage(format!("{name:?} can't be a method")))
 }
 
-fn headers(
-    options: &Options,
-    url: &Url,
-    data: bool,
-    redirected: &Redirected,
-) -> Result<HeaderMap, Failure> {
+fn headers(options: &Options, url: &Url, data: bool, redirected: &Redirected) -> Result<HeaderMap, Failure> {
     let mut headers = HeaderMap::new();
     let mut set = |name: HeaderName, value: &str| -> Result<(), Failure> {
-        let value = HeaderValue::from_str(value)
-            .map_err(|_| Failure::Usage(format!("bad value for {name}")))?;
+        let value = HeaderValue::from_str(value).map_err(|_| Failure::Usage(format!("bad value for {name}")))?;
         headers.insert(name, value);
         Ok(())
     };
     set(header::HOST, &url.authority())?;
     if !redirected.elsewhere {
-        let from_url = url.user.as_ref().and_then(|user| {
-            Options {
-                user: Some(user.clone()),
-                ..Options::default()
-            }
-            .authorization()
-        });
+        let from_url = url
+            .user
+            .as_ref()
+            .and_then(|user| Options { user: Some(user.clone()), ..Options::default() }.authorization());
         if let Some(authorization) = options.authorization().or(from_url) {
             set(header::AUTHORIZATION, &authorization)?;
         }
     }
-    set(
-        header::USER_AGENT,
-        options.agent.as_deref().unwrap_or("curl/8.14.1"),
-    )?;
-    set(
-        header::ACCEPT,
-        if options.json {
-            "application/json"
-        } else {
-            "*/*"
-        },
-    )?;
+    set(header::USER_AGENT, options.agent.as_deref().unwrap_or("curl/8.14.1"))?;
+    set(header::ACCEPT, if options.json { "application/json" } else { "*/*" })?;
     if let Some(referer) = &options.referer {
         set(header::REFERER, referer)?;
     }
@@ -137,11 +106,7 @@ fn headers(
 }
 
 /// `-H`: sets or adds a header; `Name:` removes it, `Name;` sends it empty.
-fn custom(
-    options: &Options,
-    headers: &mut HeaderMap,
-    redirected: &Redirected,
-) -> Result<(), Failure> {
+fn custom(options: &Options, headers: &mut HeaderMap, redirected: &Redirected) -> Result<(), Failure> {
     let mut fresh: Vec<HeaderName> = Vec::new();
     for line in &options.headers {
         let bad = || Failure::Usage(format!("{line:?} is not a header; write Name: value"));
@@ -150,9 +115,7 @@ fn custom(
             None => (line.strip_suffix(';').ok_or_else(bad)?, Some("")),
         };
         let name: HeaderName = name.trim().parse().map_err(|_| bad())?;
-        if redirected.elsewhere
-            && (name == header::AUTHORIZATION || name == header::COOKIE || name == header::HOST)
-        {
+        if redirected.elsewhere && (name == header::AUTHORIZATION || name == header::COOKIE || name == header::HOST) {
             continue;
         }
         if !fresh.contains(&name) {

@@ -25,17 +25,11 @@ fn short_options_combine_and_take_their_values_attached_or_apart() {
 
 #[test]
 fn data_is_joined_and_long_options_are_known() {
-    let parsed =
-        options("http://x -d a=1 --data-raw @b --max-time 0.5 --http2-prior-knowledge --no-silent");
+    let parsed = options("http://x -d a=1 --data-raw @b --max-time 0.5 --http2-prior-knowledge --no-silent");
     assert_eq!(parsed.data.as_deref(), Some(&b"a=1&@b"[..]));
     assert_eq!(parsed.max_time, Some(Duration::from_millis(500)));
     assert_eq!(parsed.http, HttpVersion::Http2PriorKnowledge);
-    assert_eq!(
-        options("http://x --data-urlencode name=a+b")
-            .data
-            .as_deref(),
-        Some(&b"name=a%2Bb"[..])
-    );
+    assert_eq!(options("http://x --data-urlencode name=a+b").data.as_deref(), Some(&b"name=a%2Bb"[..]));
 }
 
 #[test]
@@ -49,11 +43,7 @@ fn command_lines_that_make_no_sense_are_refused() {
     ] {
         let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         let failure = options::parse(&words).unwrap_err();
-        assert!(
-            failure.code() == 2 && failure.text().contains(word),
-            "{line}: {}",
-            failure.text()
-        );
+        assert!(failure.code() == 2 && failure.text().contains(word), "{line}: {}", failure.text());
     }
 }
 
@@ -68,23 +58,10 @@ fn urls_are_read_as_curl_reads_them() {
         ("http://x/a/./b/../c", "http://x/a/c"),
         ("http://x/../..", "http://x/"),
     ] {
-        assert_eq!(
-            Url::parse(text, false).unwrap().to_string(),
-            expected,
-            "{text}"
-        );
+        assert_eq!(Url::parse(text, false).unwrap().to_string(), expected, "{text}");
     }
-    assert_eq!(
-        Url::parse("http://x/a/../b", true).unwrap().target,
-        "/a/../b"
-    );
-    for (text, code) in [
-        ("ftp://x", 1),
-        ("http://", 3),
-        ("http://x:y/", 3),
-        ("http://a b/", 3),
-        ("", 3),
-    ] {
+    assert_eq!(Url::parse("http://x/a/../b", true).unwrap().target, "/a/../b");
+    for (text, code) in [("ftp://x", 1), ("http://", 3), ("http://x:y/", 3), ("http://a b/", 3), ("", 3)] {
         assert_eq!(Url::parse(text, false).unwrap_err().code(), code, "{text}");
     }
 }
@@ -100,35 +77,24 @@ fn locations_are_relative_to_the_url() {
         ("//other/y", "http://other/y"),
         ("https://other/y", "https://other/y"),
     ] {
-        assert_eq!(
-            url.join(location).unwrap().to_string(),
-            expected,
-            "{location}"
-        );
+        assert_eq!(url.join(location).unwrap().to_string(), expected, "{location}");
     }
 }
 
 #[test]
 fn headers_can_be_replaced_repeated_and_removed() {
-    let parsed =
-        options("http://h:1 -d x -H host:other -H accept: -H a:1 -H a:2 -H empty; -u me:pw");
+    let parsed = options("http://h:1 -d x -H host:other -H accept: -H a:1 -H a:2 -H empty; -u me:pw");
     let url = Url::parse(&parsed.urls[0], false).unwrap();
     let request = request::build(&parsed, &url, false, &request::Redirected::default()).unwrap();
     assert_eq!(request.method(), "POST");
     assert_eq!(request.headers()["host"], "other");
     assert_eq!(request.headers()["authorization"], "Basic bWU6cHc=");
     assert_eq!(request.headers()["empty"], "");
-    assert_eq!(
-        request.headers()["content-type"],
-        "application/x-www-form-urlencoded"
-    );
+    assert_eq!(request.headers()["content-type"], "application/x-www-form-urlencoded");
     assert!(request.headers().get("accept").is_none());
     assert_eq!(request.headers().get_all("a").iter().count(), 2);
 
-    let elsewhere = request::Redirected {
-        as_get: true,
-        elsewhere: true,
-    };
+    let elsewhere = request::Redirected { as_get: true, elsewhere: true };
     let request = request::build(&parsed, &url, true, &elsewhere).unwrap();
     assert_eq!(request.method(), "GET");
     assert_eq!(request.uri(), "http://h:1/");
@@ -175,38 +141,14 @@ async fn what_goes_wrong_has_curls_exit_code() {
         ("", "http://does-not-exist.invalid/".into(), 6),
         ("-m 0.05", slow, 28),
         ("", server(b"").await, 52),
-        (
-            "-f",
-            server(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await,
-            22,
-        ),
-        (
-            "--fail-with-body",
-            server(b"HTTP/1.1 500 Oops\r\ncontent-length: 1\r\n\r\nx").await,
-            22,
-        ),
-        (
-            "",
-            server(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab").await,
-            18,
-        ),
-        (
-            "-L --max-redirs 2",
-            server(b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n").await,
-            47,
-        ),
-        (
-            "",
-            server(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await,
-            0,
-        ),
+        ("-f", server(b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n").await, 22),
+        ("--fail-with-body", server(b"HTTP/1.1 500 Oops\r\ncontent-length: 1\r\n\r\nx").await, 22),
+        ("", server(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nab").await, 18),
+        ("-L --max-redirs 2", server(b"HTTP/1.1 302 Found\r\nlocation: /\r\ncontent-length: 0\r\n\r\n").await, 47),
+        ("", server(b"HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n").await, 0),
     ] {
         let failure = outcome(flags, &url).await.failure;
-        assert_eq!(
-            failure.as_ref().map_or(0, Failure::code),
-            code,
-            "{flags} {url}: {failure:?}"
-        );
+        assert_eq!(failure.as_ref().map_or(0, Failure::code), code, "{flags} {url}: {failure:?}");
     }
 }
 
@@ -216,10 +158,7 @@ async fn a_transfer_reports_what_it_saw() {
     let outcome = outcome("-d hello", &url).await;
     assert_eq!(outcome.failure, None);
     let report = outcome.report;
-    assert_eq!(
-        (report.status, report.version, report.method.as_str()),
-        (200, "1.1", "POST")
-    );
+    assert_eq!((report.status, report.version, report.method.as_str()), (200, "1.1", "POST"));
     assert_eq!((report.size_download, report.size_upload), (3, 5));
     assert_eq!(report.headers["x-pod"], "one");
 }

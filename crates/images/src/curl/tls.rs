@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
@@ -36,38 +35,21 @@ pub(super) async fn handshake(
         .map_err(|_| Failure::Tls(format!("{host:?} can't be the name of a server")))?;
     let connector = TlsConnector::from(Arc::new(config(options)?));
     let stream = connector.connect(name, stream).await.map_err(|error| {
-        let cause = error
-            .get_ref()
-            .and_then(|inner| inner.downcast_ref::<TlsError>());
+        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<TlsError>());
         match cause {
-            Some(TlsError::InvalidCertificate(reason)) => {
-                Failure::Certificate(certificate_problem(reason))
-            }
+            Some(TlsError::InvalidCertificate(reason)) => Failure::Certificate(certificate_problem(reason)),
             Some(other) => Failure::Tls(format!("TLS connect error: {other}")),
-            None => Failure::Tls(format!(
-                "OpenSSL SSL_connect: {} in connection to {host}",
-                super::connect::plain(&error)
-            )),
+            None => {
+                Failure::Tls(format!("OpenSSL SSL_connect: {} in connection to {host}", super::connect::plain(&error)))
+            }
         }
     })?;
     let (_, session) = stream.get_ref();
-    if let (Some(version), Some(suite)) = (
-        session.protocol_version(),
-        session.negotiated_cipher_suite(),
-    ) {
-        note(
-            options,
-            format_args!("SSL connection using {version:?} / {:?}", suite.suite()),
-        );
+    if let (Some(version), Some(suite)) = (session.protocol_version(), session.negotiated_cipher_suite()) {
+        note(options, format_args!("SSL connection using {version:?} / {:?}", suite.suite()));
     }
     if let Some(protocol) = session.alpn_protocol() {
-        note(
-            options,
-            format_args!(
-                "ALPN: server accepted {}",
-                String::from_utf8_lossy(protocol)
-            ),
-        );
+        note(options, format_args!("ALPN: server accepted {}", String::from_utf8_lossy(protocol)));
     }
     Ok(stream)
 }
@@ -78,15 +60,13 @@ fn config(options: &Options) -> Result<ClientConfig, Failure> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Failure::Tls(error.to_string()))?;
     let builder = match options.insecure {
-        true => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
+        true => builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider))),
         false => builder.with_root_certificates(roots(options)?),
     };
     let mut config = match client_identity(options)? {
-        Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| {
-            Failure::File(58, format!("could not use the client certificate: {error}"))
-        })?,
+        Some((chain, key)) => builder
+            .with_client_auth_cert(chain, key)
+            .map_err(|error| Failure::File(58, format!("could not use the client certificate: {error}")))?,
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = match options.http {
@@ -103,20 +83,11 @@ fn roots(options: &Options) -> Result<RootCertStore, Failure> {
     if let Some(file) = &options.ca_file {
         let bad = || Failure::File(77, format!("error adding trust anchors from file: {file}"));
         roots.add_parsable_certificates(certificates(file).map_err(|_| bad())?);
-        return if roots.is_empty() {
-            Err(bad())
-        } else {
-            Ok(roots)
-        };
+        return if roots.is_empty() { Err(bad()) } else { Ok(roots) };
     }
-    let configured = ["CURL_CA_BUNDLE", "SSL_CERT_FILE"]
-        .into_iter()
-        .filter_map(|name| std::env::var(name).ok());
+    let configured = ["CURL_CA_BUNDLE", "SSL_CERT_FILE"].into_iter().filter_map(|name| std::env::var(name).ok());
     let known = SYSTEM_ROOTS.into_iter().map(str::to_owned);
-    if let Some(found) = configured
-        .chain(known)
-        .find_map(|file| certificates(&file).ok())
-    {
+    if let Some(found) = configured.chain(known).find_map(|file| certificates(&file).ok()) {
         roots.add_parsable_certificates(found);
     }
     Ok(roots)
@@ -132,12 +103,7 @@ fn client_identity(options: &Options) -> Result<Option<Identity>, Failure> {
     let Some(file) = &options.certificate else {
         return Ok(None);
     };
-    let bad = |file: &str| {
-        Failure::File(
-            58,
-            format!("could not load PEM client certificate from {file}"),
-        )
-    };
+    let bad = |file: &str| Failure::File(58, format!("could not load PEM client certificate from {file}"));
     let chain = certificates(file).map_err(|_| bad(file))?;
     let key_file = options.key.as_ref().unwrap_or(file);
     let key = PrivateKeyDer::from_pem_file(key_file).map_err(|_| bad(key_file))?;
@@ -147,9 +113,7 @@ fn client_identity(options: &Options) -> Result<Option<Identity>, Failure> {
 fn certificate_problem(reason: &CertificateError) -> String {
     match reason {
         CertificateError::UnknownIssuer => "unable to get local issuer certificate".into(),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "certificate has expired".into()
-        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "certificate has expired".into(),
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
             "no alternative certificate subject name matches target host name".into()
         }
@@ -179,12 +143,7 @@ impl ServerCertVerifier for AcceptAny {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls12_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
     }
 
     fn verify_tls13_signature(
@@ -193,12 +152,7 @@ impl ServerCertVerifier for AcceptAny {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, TlsError> {
-        verify_tls13_signature(
-            message,
-            certificate,
-            signature,
-            &self.0.signature_verification_algorithms,
-        )
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {

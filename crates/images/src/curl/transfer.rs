@@ -37,10 +37,7 @@ pub(super) struct Outcome {
 /// Transfers the URL at `index` of the command line.
 pub(super) async fn transfer(options: &Options, url: &str, index: usize) -> Outcome {
     let started = Instant::now();
-    let mut report = Report {
-        url: url.to_owned(),
-        ..Report::default()
-    };
+    let mut report = Report { url: url.to_owned(), ..Report::default() };
     let whole = follow(options, url, index, started, &mut report);
     let failure = match options.max_time {
         None => whole.await.err(),
@@ -85,15 +82,8 @@ async fn follow(
         report.redirect_url = next.as_ref().map(Url::to_string).unwrap_or_default();
         let Some(next) = next.filter(|_| options.follow) else {
             receive(options, &mut exchange, &mut output, report).await?;
-            note(
-                options,
-                format_args!("Connection #0 to host {} left intact", url.host),
-            );
-            return if status >= 400 && options.fail_with_body {
-                Err(Failure::Http(status))
-            } else {
-                Ok(())
-            };
+            note(options, format_args!("Connection #0 to host {} left intact", url.host));
+            return if status >= 400 && options.fail_with_body { Err(Failure::Http(status)) } else { Ok(()) };
         };
         let limit = options.max_redirects.unwrap_or(REDIRECTS);
         if report.redirects >= limit {
@@ -103,10 +93,7 @@ async fn follow(
         report.redirect_time = started.elapsed();
         redirected.elsewhere |= next.host != url.host || next.port != url.port;
         redirected.as_get |= matches!(status, 301..=303) && options.data.is_some();
-        note(
-            options,
-            format_args!("Issue another request to this URL: '{next}'"),
-        );
+        note(options, format_args!("Issue another request to this URL: '{next}'"));
         url = next;
     }
 }
@@ -115,10 +102,7 @@ fn next_url(url: &Url, response: &Response<Incoming>) -> Result<Option<Url>, Fai
     if !matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308) {
         return Ok(None);
     }
-    let location = response
-        .headers()
-        .get(header::LOCATION)
-        .and_then(|value| value.to_str().ok());
+    let location = response.headers().get(header::LOCATION).and_then(|value| value.to_str().ok());
     location.map(|location| url.join(location)).transpose()
 }
 
@@ -155,27 +139,9 @@ async fn exchange(
         let stream = tls::handshake(options, &url.host, connected.stream).await?;
         report.app_connect = started.elapsed();
         let http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        ask(
-            options,
-            url,
-            redirected,
-            stream,
-            http2 || prior,
-            started,
-            report,
-        )
-        .await
+        ask(options, url, redirected, stream, http2 || prior, started, report).await
     } else {
-        ask(
-            options,
-            url,
-            redirected,
-            connected.stream,
-            prior,
-            started,
-            report,
-        )
-        .await
+        ask(options, url, redirected, connected.stream, prior, started, report).await
     }?;
     report.start_transfer = started.elapsed();
     report.status = exchange.response.status().as_u16();
@@ -205,11 +171,7 @@ where
     report.size_upload = request.body().size_hint().exact().unwrap_or(0);
     output::show_request(options, &request);
     report.pre_transfer = started.elapsed();
-    let answered = if http2 {
-        ask_http2(stream, request).await
-    } else {
-        ask_http1(stream, request).await
-    };
+    let answered = if http2 { ask_http2(stream, request).await } else { ask_http1(stream, request).await };
     answered.map_err(|error| before_answer(&error))
 }
 
@@ -217,18 +179,13 @@ async fn ask_http1<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::Result
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (mut sender, connection) = http1::Builder::new()
-        .title_case_headers(true)
-        .handshake(TokioIo::new(stream))
-        .await?;
+    let (mut sender, connection) =
+        http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream)).await?;
     let driver = Connection(tokio::spawn(async move {
         // What went wrong is told to whoever waits for the response.
         let _ = connection.await;
     }));
-    Ok(Exchange {
-        response: sender.send_request(request).await?,
-        _connection: driver,
-    })
+    Ok(Exchange { response: sender.send_request(request).await?, _connection: driver })
 }
 
 async fn ask_http2<S>(stream: S, request: Request<Full<Bytes>>) -> hyper::Result<Exchange>
@@ -241,10 +198,7 @@ where
     let driver = Connection(tokio::spawn(async move {
         let _ = connection.await;
     }));
-    Ok(Exchange {
-        response: sender.send_request(request).await?,
-        _connection: driver,
-    })
+    Ok(Exchange { response: sender.send_request(request).await?, _connection: driver })
 }
 
 async fn receive(
@@ -284,27 +238,20 @@ fn before_answer(error: &hyper::Error) -> Failure {
         return Failure::Weird("Received HTTP/0.9 when not allowed".into());
     }
     match cause(error) {
-        Some(io) if io.kind() == std::io::ErrorKind::BrokenPipe => {
-            Failure::Send(connect::plain(io))
-        }
+        Some(io) if io.kind() == std::io::ErrorKind::BrokenPipe => Failure::Send(connect::plain(io)),
         Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => Failure::Empty,
         Some(io) => Failure::Receive(connect::plain(io)),
-        None if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => {
-            Failure::Empty
-        }
+        None if error.is_incomplete_message() || error.is_closed() || error.is_canceled() => Failure::Empty,
         None => Failure::Http2(format!("Error in the HTTP2 framing layer: {error}")),
     }
 }
 
 fn in_body(error: &hyper::Error, expected: Option<u64>, received: u64) -> Failure {
     match (cause(error), expected) {
-        (Some(io), _) if io.kind() != std::io::ErrorKind::UnexpectedEof => {
-            Failure::Receive(connect::plain(io))
+        (Some(io), _) if io.kind() != std::io::ErrorKind::UnexpectedEof => Failure::Receive(connect::plain(io)),
+        (_, Some(expected)) => {
+            Failure::Partial(format!("end of response with {} bytes missing", expected.saturating_sub(received)))
         }
-        (_, Some(expected)) => Failure::Partial(format!(
-            "end of response with {} bytes missing",
-            expected.saturating_sub(received)
-        )),
         _ => Failure::Partial("transfer closed with outstanding read data remaining".into()),
     }
 }

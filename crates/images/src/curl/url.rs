@@ -62,15 +62,9 @@ impl Url {
         let target = match location.as_bytes().first() {
             Some(b'/') => location.to_owned(),
             Some(b'?') => format!("{path}{location}"),
-            _ => format!(
-                "{}/{location}",
-                path.rsplit_once('/').map_or("", |(folder, _)| folder)
-            ),
+            _ => format!("{}/{location}", path.rsplit_once('/').map_or("", |(folder, _)| folder)),
         };
-        Ok(Url {
-            target: target_of(target.split('#').next().unwrap_or("/"), false),
-            ..self.clone()
-        })
+        Ok(Url { target: target_of(target.split('#').next().unwrap_or("/"), false), ..self.clone() })
     }
 
     pub fn scheme(&self) -> &'static str {
@@ -79,11 +73,7 @@ impl Url {
 
     /// The `Host` header.
     pub fn authority(&self) -> String {
-        let host = if self.host.contains(':') {
-            format!("[{}]", self.host)
-        } else {
-            self.host.clone()
-        };
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         match (self.tls, self.port) {
             (false, 80) | (true, 443) => host,
             (_, port) => format!("{host}:{port}"),
@@ -107,9 +97,7 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), Failure> {
     let bad = |_| Failure::Url("Port number was not a decimal number between 0 and 65535".into());
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => {
-            let (host, after) = rest
-                .split_once(']')
-                .ok_or_else(|| Failure::Url("Bad IPv6 address".into()))?;
+            let (host, after) = rest.split_once(']').ok_or_else(|| Failure::Url("Bad IPv6 address".into()))?;
             (host, after.strip_prefix(':'))
         }
         None => match address.split_once(':') {
@@ -117,10 +105,7 @@ fn split_port(address: &str) -> Result<(&str, Option<u16>), Failure> {
             None => (address, None),
         },
     };
-    let port = port
-        .filter(|port| !port.is_empty())
-        .map(|port| port.parse::<u16>().map_err(bad))
-        .transpose()?;
+    let port = port.filter(|port| !port.is_empty()).map(|port| port.parse::<u16>().map_err(bad)).transpose()?;
     Ok((host, port))
 }
 
@@ -129,16 +114,8 @@ fn target_of(target: &str, path_as_is: bool) -> String {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    let path = if path_as_is {
-        path.to_owned()
-    } else {
-        without_dots(path)
-    };
-    let path = if path.is_empty() {
-        "/".to_owned()
-    } else {
-        path
-    };
+    let path = if path_as_is { path.to_owned() } else { without_dots(path) };
+    let path = if path.is_empty() { "/".to_owned() } else { path };
     match query {
         Some(query) => format!("{path}?{query}"),
         None => path,

@@ -49,11 +49,7 @@ fn fill(template: &str, report: &Report) -> (String, String) {
     while let Some(letter) = rest.chars().next() {
         let mut piece = letter.to_string();
         let mut used = letter.len_utf8();
-        if let Some(name) = rest
-            .strip_prefix("%{")
-            .and_then(|tail| tail.split_once('}'))
-            .map(|(name, _)| name)
-        {
+        if let Some(name) = rest.strip_prefix("%{").and_then(|tail| tail.split_once('}')).map(|(name, _)| name) {
             used = name.len() + 3;
             piece = match name {
                 "stdout" | "stderr" => {
@@ -65,10 +61,7 @@ fn fill(template: &str, report: &Report) -> (String, String) {
         } else if let Some(tail) = rest.strip_prefix("%header{") {
             let name = tail.split('}').next().unwrap_or_default();
             used = name.len() + "%header{}".len();
-            let value = report
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok());
+            let value = report.headers.get(name).and_then(|value| value.to_str().ok());
             piece = value.unwrap_or_default().to_owned();
         } else if rest.starts_with("%%") {
             used = 2;
@@ -96,24 +89,12 @@ fn variable(name: &str, report: &Report) -> Option<String> {
     let seconds = |time: Duration| format!("{}.{:06}", time.as_secs(), time.subsec_micros());
     let speed = |size: u64| {
         let seconds = report.total.as_secs_f64();
-        if seconds > 0.0 {
-            format!("{:.0}", size as f64 / seconds)
-        } else {
-            "0".into()
-        }
+        if seconds > 0.0 { format!("{:.0}", size as f64 / seconds) } else { "0".into() }
     };
-    let address = |address: Option<SocketAddr>| {
-        address
-            .map(|known| known.ip().to_string())
-            .unwrap_or_default()
-    };
-    let port =
-        |address: Option<SocketAddr>| address.map_or("0".into(), |known| known.port().to_string());
+    let address = |address: Option<SocketAddr>| address.map(|known| known.ip().to_string()).unwrap_or_default();
+    let port = |address: Option<SocketAddr>| address.map_or("0".into(), |known| known.port().to_string());
     let header = |name: &str| {
-        let value = report
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok());
+        let value = report.headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
     };
     Some(match name {
@@ -157,11 +138,7 @@ mod tests {
 
     #[test]
     fn templates_are_filled_as_curl_fills_them() {
-        let mut report = Report {
-            status: 200,
-            total: Duration::from_micros(1_500_042),
-            ..Report::default()
-        };
+        let mut report = Report { status: 200, total: Duration::from_micros(1_500_042), ..Report::default() };
         report.headers.insert("x-pod", "backend-1".parse().unwrap());
         for (template, expected) in [
             ("%{http_code}\\n", "200\n"),
@@ -172,10 +149,7 @@ mod tests {
         ] {
             assert_eq!(fill(template, &report).0, expected, "{template}");
         }
-        assert_eq!(
-            fill("a%{stderr}b%{stdout}c", &report),
-            ("ac".into(), "b".into())
-        );
+        assert_eq!(fill("a%{stderr}b%{stdout}c", &report), ("ac".into(), "b".into()));
         assert_eq!(fill("%{http_code}", &Report::default()).0, "000");
     }
 }

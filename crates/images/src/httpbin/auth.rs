@@ -7,12 +7,7 @@ use serde_json::json;
 use super::{Flavor, json as answer, received::Received, status};
 use crate::serve::Body;
 
-pub(super) fn basic(
-    received: &Received,
-    user: &str,
-    password: &str,
-    refusal: StatusCode,
-) -> Response<Body> {
+pub(super) fn basic(received: &Received, user: &str, password: &str, refusal: StatusCode) -> Response<Body> {
     let given = received
         .header("authorization")
         .and_then(|value| value.strip_prefix("Basic "))
@@ -27,10 +22,7 @@ pub(super) fn basic(
 }
 
 pub(super) fn bearer(received: &Received) -> Response<Body> {
-    match received
-        .header("authorization")
-        .and_then(|value| value.strip_prefix("Bearer "))
-    {
+    match received.header("authorization").and_then(|value| value.strip_prefix("Bearer ")) {
         Some(token) => answer(&json!({ "authenticated": true, "token": token })),
         None => refused(StatusCode::UNAUTHORIZED, "Bearer"),
     }
@@ -39,10 +31,7 @@ pub(super) fn bearer(received: &Received) -> Response<Body> {
 fn refused(code: StatusCode, challenge: &'static str) -> Response<Body> {
     let mut response = status(code);
     if code == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(
-            header::WWW_AUTHENTICATE,
-            HeaderValue::from_static(challenge),
-        );
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
     response
 }

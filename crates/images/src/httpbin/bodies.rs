@@ -4,9 +4,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use base64::{
     Engine,
-    engine::{
-        DecodePaddingMode, general_purpose::GeneralPurpose, general_purpose::GeneralPurposeConfig,
-    },
+    engine::{DecodePaddingMode, general_purpose::GeneralPurpose, general_purpose::GeneralPurposeConfig},
 };
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
@@ -30,10 +28,7 @@ pub(super) async fn route(received: &Received, segments: &[&str]) -> Response<Bo
         ["xml"] => content("application/xml", XML),
         ["robots.txt"] => content("text/plain", "User-agent: *\nDisallow: /deny\n"),
         ["deny"] => content("text/plain", "YOU SHOULDN'T BE HERE\n"),
-        ["encoding", "utf8"] => content(
-            "text/html; charset=utf-8",
-            "<h1>Unicode</h1>\n<p>∮ E⋅da = Q, ñ ü ✓</p>\n",
-        ),
+        ["encoding", "utf8"] => content("text/html; charset=utf-8", "<h1>Unicode</h1>\n<p>∮ E⋅da = Q, ñ ü ✓</p>\n"),
         ["uuid"] => answer(&json!({ "uuid": uuid() })),
         ["base64", text] | ["base64", "decode", text] => decoded(text),
         _ => status(StatusCode::NOT_FOUND),
@@ -42,9 +37,8 @@ pub(super) async fn route(received: &Received, segments: &[&str]) -> Response<Bo
 
 /// The list of endpoints.
 pub(super) fn index() -> Response<Body> {
-    let mut page = String::from(
-        "<!DOCTYPE html>\n<html><head><title>httpbin</title></head><body><h1>httpbin</h1><ul>\n",
-    );
+    let mut page =
+        String::from("<!DOCTYPE html>\n<html><head><title>httpbin</title></head><body><h1>httpbin</h1><ul>\n");
     for endpoint in ENDPOINTS {
         let _ = writeln!(page, "<li><code>{endpoint}</code></li>");
     }
@@ -87,9 +81,7 @@ fn random_bytes(received: &Received, count: &str) -> Response<Body> {
     let Ok(count) = count.parse::<usize>() else {
         return status(StatusCode::BAD_REQUEST);
     };
-    let mut random = received
-        .number::<u64>("seed")
-        .map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
+    let mut random = received.number::<u64>("seed").map_or_else(fastrand::Rng::new, fastrand::Rng::with_seed);
     let mut bytes = vec![0; count.min(SIZE_LIMIT)];
     random.fill(&mut bytes);
     content("application/octet-stream", bytes)
@@ -99,9 +91,7 @@ fn stream(received: &Received, count: &str) -> Response<Body> {
     let Ok(count) = count.parse::<u32>() else {
         return status(StatusCode::BAD_REQUEST);
     };
-    let lines: Vec<String> = (0..count.min(LINES_LIMIT))
-        .map(|id| order::stream_line(received, id))
-        .collect();
+    let lines: Vec<String> = (0..count.min(LINES_LIMIT)).map(|id| order::stream_line(received, id)).collect();
     let (sender, body) = serve::streamed();
     tokio::spawn(async move {
         for line in lines {
@@ -111,28 +101,18 @@ fn stream(received: &Received, count: &str) -> Response<Body> {
         }
     });
     let mut response = Response::new(body);
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/json"),
-    );
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
 /// `numbytes` stars, spread over `duration` seconds after `delay` seconds.
 async fn drip(received: &Received) -> Response<Body> {
-    let count = received
-        .number::<usize>("numbytes")
-        .unwrap_or(10)
-        .clamp(1, SIZE_LIMIT);
+    let count = received.number::<usize>("numbytes").unwrap_or(10).clamp(1, SIZE_LIMIT);
     let seconds = |name: &str, default: f64| {
-        let given = received
-            .number::<f64>(name)
-            .filter(|given| given.is_finite());
+        let given = received.number::<f64>(name).filter(|given| given.is_finite());
         Duration::from_secs_f64(given.unwrap_or(default).clamp(0.0, DELAY_LIMIT))
     };
-    let code = received
-        .number::<u16>("code")
-        .and_then(|code| StatusCode::from_u16(code).ok());
+    let code = received.number::<u16>("code").and_then(|code| StatusCode::from_u16(code).ok());
     tokio::time::sleep(seconds("delay", 0.0)).await;
     let pause = seconds("duration", 2.0).div_f64(count as f64);
     let (sender, body) = serve::streamed();
@@ -145,29 +125,20 @@ async fn drip(received: &Received) -> Response<Body> {
         }
     });
     let mut response = Response::new(body);
-    *response.status_mut() = code
-        .filter(|code| code.as_u16() >= 200)
-        .unwrap_or(StatusCode::OK);
+    *response.status_mut() = code.filter(|code| code.as_u16() >= 200).unwrap_or(StatusCode::OK);
     let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/octet-stream"),
-    );
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(count));
     response
 }
 
 fn decoded(text: &str) -> Response<Body> {
-    let config =
-        GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+    let config = GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
     let engine = GeneralPurpose::new(&base64::alphabet::URL_SAFE, config);
     let text = text.replace('+', "-").replace('/', "_");
     match engine.decode(text) {
         Ok(bytes) => content("text/html; charset=utf-8", bytes),
-        Err(_) => content(
-            "text/html; charset=utf-8",
-            "Incorrect Base64 data try: SFRUUEJJTiBpcyBhd2Vzb21l",
-        ),
+        Err(_) => content("text/html; charset=utf-8", "Incorrect Base64 data try: SFRUUEJJTiBpcyBhd2Vzb21l"),
     }
 }
 
@@ -175,14 +146,7 @@ fn decoded(text: &str) -> Response<Body> {
 fn uuid() -> String {
     let bits = (fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let text = format!("{bits:032x}");
-    format!(
-        "{}-{}-{}-{}-{}",
-        &text[..8],
-        &text[8..12],
-        &text[12..16],
-        &text[16..20],
-        &text[20..]
-    )
+    format!("{}-{}-{}-{}-{}", &text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..])
 }
 
 fn slideshow() -> serde_json::Value {

@@ -36,10 +36,7 @@ fn shown(received: &Received, method: bool) -> Response<Body> {
     let kind = received.header("content-type").unwrap_or_default();
     let text = match std::str::from_utf8(&received.body) {
         Ok(text) => text.to_owned(),
-        Err(_) => format!(
-            "data:application/octet-stream;base64,{}",
-            STANDARD.encode(&received.body)
-        ),
+        Err(_) => format!("data:application/octet-stream;base64,{}", STANDARD.encode(&received.body)),
     };
     let form = kind.starts_with("application/x-www-form-urlencoded");
     let mut shown = json!({
@@ -79,9 +76,7 @@ pub(super) fn user_agent(received: &Received) -> Response<Body> {
 
 pub(super) fn hostname() -> Response<Body> {
     let name = std::env::var("HOSTNAME").ok();
-    let name = name
-        .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
-        .unwrap_or_default();
+    let name = name.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok()).unwrap_or_default();
     answer(&json!({ "hostname": name.trim() }))
 }
 
@@ -89,26 +84,12 @@ pub(super) fn hostname() -> Response<Body> {
 pub(super) fn cookies(received: &Received, rest: &[&str]) -> Response<Body> {
     match rest {
         [] => {
-            let cookies = received
-                .cookies()
-                .into_iter()
-                .map(|(name, value)| (name, json!(value)))
-                .collect();
+            let cookies = received.cookies().into_iter().map(|(name, value)| (name, json!(value))).collect();
             answer(&json!({ "cookies": Value::Object(cookies) }))
         }
-        ["set"] => set_cookies(
-            received
-                .query()
-                .iter()
-                .map(|(name, value)| format!("{name}={value}; Path=/")),
-        ),
+        ["set"] => set_cookies(received.query().iter().map(|(name, value)| format!("{name}={value}; Path=/"))),
         ["set", name, value] => set_cookies([format!("{name}={value}; Path=/")].into_iter()),
-        ["delete"] => set_cookies(
-            received
-                .query()
-                .iter()
-                .map(|(name, _)| format!("{name}=; Max-Age=0; Path=/")),
-        ),
+        ["delete"] => set_cookies(received.query().iter().map(|(name, _)| format!("{name}=; Max-Age=0; Path=/"))),
         _ => status(StatusCode::NOT_FOUND),
     }
 }

@@ -48,9 +48,7 @@ pub(crate) async fn run(flavor: Flavor, args: &[String]) -> ExitCode {
         }
     };
     println!("httpbin is listening on {address}");
-    let served = serve::serve(listener, move |request, peer| {
-        respond(flavor, request, peer)
-    });
+    let served = serve::serve(listener, move |request, peer| respond(flavor, request, peer));
     match served.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -75,12 +73,8 @@ fn address(
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (word.as_str(), None),
         };
-        let mut value = || {
-            inline
-                .clone()
-                .or_else(|| words.next().cloned())
-                .ok_or_else(|| format!("{name} needs a value"))
-        };
+        let mut value =
+            || inline.clone().or_else(|| words.next().cloned()).ok_or_else(|| format!("{name} needs a value"));
         match name {
             "-b" | "--bind" => bind = Some(value()?),
             "-host" | "--host" => host = Some(value()?),
@@ -89,21 +83,10 @@ fn address(
         }
     }
     let default = if flavor == Flavor::Go { "8080" } else { "80" };
-    let address = bind.unwrap_or_else(|| {
-        format!(
-            "{}:{}",
-            host.unwrap_or_default(),
-            port.unwrap_or_else(|| default.into())
-        )
-    });
-    let valid = address
-        .rsplit_once(':')
-        .is_some_and(|(_, port)| port.parse::<u16>().is_ok());
-    if valid {
-        Ok(address)
-    } else {
-        Err(format!("{address:?} is not an address; write HOST:PORT"))
-    }
+    let address =
+        bind.unwrap_or_else(|| format!("{}:{}", host.unwrap_or_default(), port.unwrap_or_else(|| default.into())));
+    let valid = address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok());
+    if valid { Ok(address) } else { Err(format!("{address:?} is not an address; write HOST:PORT")) }
 }
 
 async fn respond(flavor: Flavor, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
@@ -115,17 +98,9 @@ async fn respond(flavor: Flavor, request: Request<Incoming>, peer: SocketAddr) -
     let received = Received::new(flavor, parts, content, peer);
     let mut response = route(&received).await;
     let headers = response.headers_mut();
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_CREDENTIALS,
-        HeaderValue::from_static("true"),
-    );
-    let origin = received
-        .header("origin")
-        .and_then(|origin| HeaderValue::from_str(origin).ok());
-    headers.insert(
-        header::ACCESS_CONTROL_ALLOW_ORIGIN,
-        origin.unwrap_or(HeaderValue::from_static("*")),
-    );
+    headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+    let origin = received.header("origin").and_then(|origin| HeaderValue::from_str(origin).ok());
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.unwrap_or(HeaderValue::from_static("*")));
     response
 }
 
@@ -146,31 +121,19 @@ async fn route(received: &Received) -> Response<Body> {
         ["user-agent"] => inspect::user_agent(received),
         ["hostname"] => inspect::hostname(),
         ["cookies", rest @ ..] => inspect::cookies(received, rest),
-        ["basic-auth", user, password] => {
-            auth::basic(received, user, password, StatusCode::UNAUTHORIZED)
-        }
-        ["hidden-basic-auth", user, password] => {
-            auth::basic(received, user, password, StatusCode::NOT_FOUND)
-        }
+        ["basic-auth", user, password] => auth::basic(received, user, password, StatusCode::UNAUTHORIZED),
+        ["hidden-basic-auth", user, password] => auth::basic(received, user, password, StatusCode::NOT_FOUND),
         ["bearer"] => auth::bearer(received),
         _ => order::route(received, &segments).await,
     }
 }
 
-fn only(
-    received: &Received,
-    methods: &[Method],
-    answer: impl FnOnce(&Received) -> Response<Body>,
-) -> Response<Body> {
+fn only(received: &Received, methods: &[Method], answer: impl FnOnce(&Received) -> Response<Body>) -> Response<Body> {
     if methods.contains(received.method()) {
         return answer(received);
     }
     let mut response = status(StatusCode::METHOD_NOT_ALLOWED);
-    let allowed = methods
-        .iter()
-        .map(Method::as_str)
-        .collect::<Vec<_>>()
-        .join(", ");
+    let allowed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
     if let Ok(allowed) = HeaderValue::from_str(&allowed) {
         response.headers_mut().insert(header::ALLOW, allowed);
     }
@@ -180,9 +143,7 @@ fn only(
 /// A response with a body of this type.
 fn content(kind: &'static str, content: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(serve::full(content));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     response
 }
 

@@ -28,15 +28,9 @@ fn by_status(codes: &str) -> Response<Body> {
     let mut choices = Vec::new();
     for choice in codes.split(',') {
         let (code, weight) = choice.split_once(':').unwrap_or((choice, "1"));
-        let code = code
-            .trim()
-            .parse::<u16>()
-            .ok()
-            .and_then(|code| StatusCode::from_u16(code).ok());
+        let code = code.trim().parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok());
         match (code, weight.trim().parse::<f64>()) {
-            (Some(code), Ok(weight)) if weight > 0.0 && code.as_u16() >= 200 => {
-                choices.push((code, weight))
-            }
+            (Some(code), Ok(weight)) if weight > 0.0 && code.as_u16() >= 200 => choices.push((code, weight)),
             _ => return refused("Invalid status code"),
         }
     }
@@ -52,15 +46,11 @@ fn by_status(codes: &str) -> Response<Body> {
     let mut response = status(*code);
     match code.as_u16() {
         301..=303 | 305 | 307 | 308 => {
-            response
-                .headers_mut()
-                .insert(header::LOCATION, HeaderValue::from_static("/redirect/1"));
+            response.headers_mut().insert(header::LOCATION, HeaderValue::from_static("/redirect/1"));
         }
         401 => {
             let challenge = HeaderValue::from_static("Basic realm=\"Fake Realm\"");
-            response
-                .headers_mut()
-                .insert(header::WWW_AUTHENTICATE, challenge);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
         418 => *response.body_mut() = crate::serve::full("I'm a teapot.\n"),
         _ => {}
@@ -94,10 +84,7 @@ fn redirect(count: &str) -> Response<Body> {
     match count.parse::<u32>() {
         Ok(0) | Err(_) => refused("Invalid redirect count"),
         Ok(1) => to("/get", StatusCode::FOUND),
-        Ok(count) => to(
-            &format!("/relative-redirect/{}", count - 1),
-            StatusCode::FOUND,
-        ),
+        Ok(count) => to(&format!("/relative-redirect/{}", count - 1), StatusCode::FOUND),
     }
 }
 
@@ -106,20 +93,13 @@ fn absolute_redirect(received: &Received, count: &str) -> Response<Body> {
     match count.parse::<u32>() {
         Ok(0) | Err(_) => refused("Invalid redirect count"),
         Ok(1) => to(&format!("http://{host}/get"), StatusCode::FOUND),
-        Ok(count) => to(
-            &format!("http://{host}/absolute-redirect/{}", count - 1),
-            StatusCode::FOUND,
-        ),
+        Ok(count) => to(&format!("http://{host}/absolute-redirect/{}", count - 1), StatusCode::FOUND),
     }
 }
 
 fn redirect_to(received: &Received) -> Response<Body> {
-    let code = received
-        .number::<u16>("status_code")
-        .and_then(|code| StatusCode::from_u16(code).ok());
-    let code = code
-        .filter(StatusCode::is_redirection)
-        .unwrap_or(StatusCode::FOUND);
+    let code = received.number::<u16>("status_code").and_then(|code| StatusCode::from_u16(code).ok());
+    let code = code.filter(StatusCode::is_redirection).unwrap_or(StatusCode::FOUND);
     match received.parameter("url") {
         Some(url) => to(&url, code),
         None => refused("Missing URL"),
@@ -136,11 +116,7 @@ fn to(location: &str, code: StatusCode) -> Response<Body> {
 }
 
 fn cache(received: &Received) -> Response<Body> {
-    if received
-        .header("if-modified-since")
-        .or_else(|| received.header("if-none-match"))
-        .is_some()
-    {
+    if received.header("if-modified-since").or_else(|| received.header("if-none-match")).is_some() {
         return status(StatusCode::NOT_MODIFIED);
     }
     inspect::get(received)
@@ -159,11 +135,7 @@ fn cached_for(received: &Received, seconds: &str) -> Response<Body> {
 
 fn etag(received: &Received, tag: &str) -> Response<Body> {
     let quoted = format!("\"{tag}\"");
-    let asked = |name: &str| {
-        received
-            .header(name)
-            .map(|list| list == "*" || list.contains(&quoted))
-    };
+    let asked = |name: &str| received.header(name).map(|list| list == "*" || list.contains(&quoted));
     let mut response = match (asked("if-none-match"), asked("if-match")) {
         (Some(true), _) => status(StatusCode::NOT_MODIFIED),
         (_, Some(false)) => status(StatusCode::PRECONDITION_FAILED),

@@ -18,12 +18,7 @@ pub(super) struct Received {
 
 impl Received {
     pub fn new(flavor: Flavor, parts: Parts, body: Bytes, peer: SocketAddr) -> Self {
-        Received {
-            flavor,
-            body,
-            parts,
-            peer,
-        }
+        Received { flavor, body, parts, peer }
     }
 
     pub fn method(&self) -> &Method {
@@ -41,26 +36,21 @@ impl Received {
 
     /// The host that the client asked for.
     pub fn host(&self) -> &str {
-        self.parts.uri.authority().map_or_else(
-            || self.header("host").unwrap_or_default(),
-            |authority| authority.as_str(),
-        )
+        self.parts
+            .uri
+            .authority()
+            .map_or_else(|| self.header("host").unwrap_or_default(), |authority| authority.as_str())
     }
 
     /// The client's address: as a proxy reports it, else the connection's.
     pub fn origin(&self) -> String {
-        self.header("x-forwarded-for")
-            .map_or_else(|| self.peer.ip().to_canonical().to_string(), str::to_owned)
+        self.header("x-forwarded-for").map_or_else(|| self.peer.ip().to_canonical().to_string(), str::to_owned)
     }
 
     /// The URL that the client asked for.
     pub fn url(&self) -> String {
         let scheme = self.header("x-forwarded-proto").unwrap_or("http");
-        let path = self
-            .parts
-            .uri
-            .path_and_query()
-            .map_or("/", |path| path.as_str());
+        let path = self.parts.uri.path_and_query().map_or("/", |path| path.as_str());
         format!("{scheme}://{}{path}", self.host())
     }
 
@@ -71,11 +61,7 @@ impl Received {
 
     /// The last parameter of that name.
     pub fn parameter(&self, name: &str) -> Option<String> {
-        self.query()
-            .into_iter()
-            .rev()
-            .find(|(known, _)| known == name)
-            .map(|(_, value)| value)
+        self.query().into_iter().rev().find(|(known, _)| known == name).map(|(_, value)| value)
     }
 
     /// A parameter as a number.
@@ -89,12 +75,7 @@ impl Received {
             .parts
             .headers
             .iter()
-            .map(|(name, value)| {
-                (
-                    capitals(name.as_str()),
-                    String::from_utf8_lossy(value.as_bytes()).into_owned(),
-                )
-            })
+            .map(|(name, value)| (capitals(name.as_str()), String::from_utf8_lossy(value.as_bytes()).into_owned()))
             .collect();
         if self.parts.headers.get("host").is_none() {
             headers.push(("Host".into(), self.host().to_owned()));
@@ -129,12 +110,7 @@ impl Received {
 
     /// The cookies that the client sent.
     pub fn cookies(&self) -> Vec<(String, String)> {
-        let all = self
-            .parts
-            .headers
-            .get_all("cookie")
-            .iter()
-            .filter_map(|value| value.to_str().ok());
+        let all = self.parts.headers.get_all("cookie").iter().filter_map(|value| value.to_str().ok());
         all.flat_map(|line| line.split(';'))
             .filter_map(|pair| pair.trim().split_once('='))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
@@ -161,9 +137,7 @@ pub(super) fn decode(text: &str) -> Cow<'_, str> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&first, tail)) = rest.split_first() {
-        let escape = (first == b'%')
-            .then(|| tail.get(..2).and_then(hex))
-            .flatten();
+        let escape = (first == b'%').then(|| tail.get(..2).and_then(hex)).flatten();
         match escape {
             Some(byte) => {
                 bytes.push(byte);
@@ -187,11 +161,7 @@ fn capitals(name: &str) -> String {
     let mut text = String::with_capacity(name.len());
     let mut start = true;
     for letter in name.chars() {
-        text.push(if start {
-            letter.to_ascii_uppercase()
-        } else {
-            letter
-        });
+        text.push(if start { letter.to_ascii_uppercase() } else { letter });
         start = letter == '-';
     }
     text

@@ -2,12 +2,7 @@ use super::*;
 
 fn received(flavor: Flavor, request: http::request::Builder, body: &str) -> Received {
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    Received::new(
-        flavor,
-        parts,
-        Bytes::copy_from_slice(body.as_bytes()),
-        "10.0.0.9:4711".parse().unwrap(),
-    )
+    Received::new(flavor, parts, Bytes::copy_from_slice(body.as_bytes()), "10.0.0.9:4711".parse().unwrap())
 }
 
 async fn ask(request: http::request::Builder, body: &str) -> (u16, Response<Body>) {
@@ -21,9 +16,7 @@ async fn shown(response: Response<Body>) -> Value {
 
 #[tokio::test]
 async fn requests_are_shown() {
-    let request = Request::get("/get?a=1&b=x%20y&a=2")
-        .header("host", "httpbin")
-        .header("x-b3-traceid", "7");
+    let request = Request::get("/get?a=1&b=x%20y&a=2").header("host", "httpbin").header("x-b3-traceid", "7");
     let (_, response) = ask(request, "").await;
     assert_eq!(
         shown(response).await,
@@ -34,13 +27,9 @@ async fn requests_are_shown() {
             "url": "http://httpbin/get?a=1&b=x%20y&a=2",
         })
     );
-    let request =
-        Request::post("/post").header("content-type", "application/x-www-form-urlencoded");
+    let request = Request::post("/post").header("content-type", "application/x-www-form-urlencoded");
     let (_, response) = ask(request, "name=a+b").await;
-    assert_eq!(
-        shown(response).await["form"],
-        serde_json::json!({ "name": "a b" })
-    );
+    assert_eq!(shown(response).await["form"], serde_json::json!({ "name": "a b" }));
 }
 
 #[tokio::test]
@@ -79,17 +68,11 @@ async fn statuses_come_to_order() {
 
 #[tokio::test]
 async fn credentials_open_the_door() {
-    let request =
-        Request::get("/basic-auth/user/secret").header("authorization", "Basic dXNlcjpzZWNyZXQ=");
+    let request = Request::get("/basic-auth/user/secret").header("authorization", "Basic dXNlcjpzZWNyZXQ=");
     assert_eq!(ask(request, "").await.0, 200);
-    let request =
-        Request::get("/basic-auth/user/other").header("authorization", "Basic dXNlcjpzZWNyZXQ=");
+    let request = Request::get("/basic-auth/user/other").header("authorization", "Basic dXNlcjpzZWNyZXQ=");
     assert_eq!(ask(request, "").await.0, 401);
-    let (_, response) = ask(
-        Request::get("/bearer").header("authorization", "Bearer t"),
-        "",
-    )
-    .await;
+    let (_, response) = ask(Request::get("/bearer").header("authorization", "Bearer t"), "").await;
     assert_eq!(shown(response).await["token"], "t");
 }
 
@@ -107,31 +90,15 @@ async fn a_stream_has_a_line_for_each_number() {
 
 #[test]
 fn command_lines_of_the_images_say_where_to_listen() {
-    let words = |text: &str| {
-        text.split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
-    };
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     for (flavor, args, expected) in [
         (Flavor::Python, "", ":80"),
-        (
-            Flavor::Python,
-            "-b 0.0.0.0:8080 httpbin:app -k gevent",
-            "0.0.0.0:8080",
-        ),
-        (
-            Flavor::Python,
-            "--access-logfile - -b [::]:80 httpbin:app",
-            "[::]:80",
-        ),
+        (Flavor::Python, "-b 0.0.0.0:8080 httpbin:app -k gevent", "0.0.0.0:8080"),
+        (Flavor::Python, "--access-logfile - -b [::]:80 httpbin:app", "[::]:80"),
         (Flavor::Go, "", ":8080"),
         (Flavor::Go, "-port 9000 -host 0.0.0.0", "0.0.0.0:9000"),
     ] {
-        assert_eq!(
-            address(flavor, &words(args), None, None).as_deref(),
-            Ok(expected),
-            "{args}"
-        );
+        assert_eq!(address(flavor, &words(args), None, None).as_deref(), Ok(expected), "{args}");
     }
     assert!(address(Flavor::Python, &words("-b nowhere"), None, None).is_err());
 }
