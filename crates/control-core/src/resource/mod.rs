@@ -1,1 +1,114 @@
 //! Kubernetes and Istio objects, parsed into the narrow types that translation needs.
+//!
+//! Each type keeps only what translation reads, so that comparing two of them tells whether a change matters.
+
+mod endpoint_slice;
+mod istio;
+mod key;
+mod mesh_config;
+mod metadata;
+mod node;
+mod pod;
+mod service;
+mod service_entry;
+
+pub use endpoint_slice::{EndpointSlice, SliceEndpoint};
+pub use istio::Config;
+pub use key::{Key, Kind};
+pub use mesh_config::{BadMeshConfig, MeshConfig};
+pub use metadata::Meta;
+pub use node::Node;
+pub use pod::Pod;
+pub use service::{Registry, Resolution, Service, ServicePort, TargetPort};
+pub use service_entry::services_of_entry;
+
+use lateen_api::istio as api;
+use serde_json::Value;
+use thiserror::Error;
+
+/// Why an object cannot be used at all.
+#[derive(Debug, Error)]
+pub enum ParseError {
+    /// Not a kind that the control plane reads.
+    #[error("objects of kind {kind} ({api_version}) are not read")]
+    UnknownKind {
+        /// Its `kind`.
+        kind: String,
+        /// Its `apiVersion`.
+        api_version: String,
+    },
+    /// Its content does not have the shape of its kind.
+    #[error("{key}: {reason}")]
+    Malformed {
+        /// The object.
+        key: Key,
+        /// What is wrong, and where.
+        reason: String,
+    },
+}
+
+/// A parsed object.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Resource {
+    /// Service
+    Service(Service),
+    /// EndpointSlice
+    EndpointSlice(EndpointSlice),
+    /// Pod
+    Pod(Pod),
+    /// Node
+    Node(Node),
+    /// Namespace, only its labels and annotations.
+    Namespace(Meta),
+    /// The ConfigMap with the settings of the mesh.
+    MeshConfig(Box<MeshConfig>),
+    /// VirtualService
+    VirtualService(Config<api::VirtualService>),
+    /// DestinationRule
+    DestinationRule(Config<api::DestinationRule>),
+    /// Gateway
+    Gateway(Config<api::Gateway>),
+    /// ServiceEntry
+    ServiceEntry(Config<api::ServiceEntry>),
+    /// WorkloadEntry
+    WorkloadEntry(Config<api::WorkloadEntry>),
+    /// Sidecar
+    Sidecar(Config<api::Sidecar>),
+    /// PeerAuthentication
+    PeerAuthentication(Config<api::PeerAuthentication>),
+}
+
+/// Parses one object.
+pub fn parse(object: Value) -> Result<(Key, Resource), ParseError> {
+    let key = Key::of(&object).ok_or_else(|| ParseError::UnknownKind {
+        kind: text(&object, "kind").to_owned(),
+        api_version: text(&object, "apiVersion").to_owned(),
+    })?;
+    let parsed = parse_kind(&key, object).map_err(|reason| ParseError::Malformed {
+        key: key.clone(),
+        reason,
+    })?;
+    Ok((key, parsed))
+}
+
+fn parse_kind(key: &Key, object: Value) -> Result<Resource, String> {
+    Ok(match key.kind {
+        Kind::Service => Resource::Service(service::parse(object)?),
+        Kind::EndpointSlice => Resource::EndpointSlice(endpoint_slice::parse(object)?),
+        Kind::Pod => Resource::Pod(pod::parse(object)?),
+        Kind::Node => Resource::Node(node::parse(&object)),
+        Kind::Namespace => Resource::Namespace(Meta::of(&object)),
+        Kind::ConfigMap => Resource::MeshConfig(Box::new(mesh_config::of_config_map(&object)?)),
+        Kind::VirtualService => Resource::VirtualService(istio::parse(object)?),
+        Kind::DestinationRule => Resource::DestinationRule(istio::parse(object)?),
+        Kind::Gateway => Resource::Gateway(istio::parse(object)?),
+        Kind::ServiceEntry => Resource::ServiceEntry(istio::parse(object)?),
+        Kind::WorkloadEntry => Resource::WorkloadEntry(istio::parse(object)?),
+        Kind::Sidecar => Resource::Sidecar(istio::parse(object)?),
+        Kind::PeerAuthentication => Resource::PeerAuthentication(istio::parse(object)?),
+    })
+}
+
+fn text<'a>(object: &'a Value, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or_default()
+}

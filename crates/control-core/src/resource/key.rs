@@ -1,0 +1,142 @@
+use std::fmt;
+
+use serde_json::Value;
+
+/// Kinds that the control plane reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Service
+    Service,
+    /// EndpointSlice
+    EndpointSlice,
+    /// Pod
+    Pod,
+    /// Node
+    Node,
+    /// Namespace
+    Namespace,
+    /// ConfigMap; only the one named `istio` matters.
+    ConfigMap,
+    /// VirtualService
+    VirtualService,
+    /// DestinationRule
+    DestinationRule,
+    /// Gateway of Istio
+    Gateway,
+    /// ServiceEntry
+    ServiceEntry,
+    /// WorkloadEntry
+    WorkloadEntry,
+    /// Sidecar
+    Sidecar,
+    /// PeerAuthentication
+    PeerAuthentication,
+}
+
+/// Name of the ConfigMap with the settings of the mesh.
+const MESH_CONFIG_MAP: &str = "istio";
+
+const KINDS: [(Kind, &str, &str); 13] = [
+    (Kind::Service, "", "Service"),
+    (Kind::EndpointSlice, "discovery.k8s.io", "EndpointSlice"),
+    (Kind::Pod, "", "Pod"),
+    (Kind::Node, "", "Node"),
+    (Kind::Namespace, "", "Namespace"),
+    (Kind::ConfigMap, "", "ConfigMap"),
+    (
+        Kind::VirtualService,
+        "networking.istio.io",
+        "VirtualService",
+    ),
+    (
+        Kind::DestinationRule,
+        "networking.istio.io",
+        "DestinationRule",
+    ),
+    (Kind::Gateway, "networking.istio.io", "Gateway"),
+    (Kind::ServiceEntry, "networking.istio.io", "ServiceEntry"),
+    (Kind::WorkloadEntry, "networking.istio.io", "WorkloadEntry"),
+    (Kind::Sidecar, "networking.istio.io", "Sidecar"),
+    (
+        Kind::PeerAuthentication,
+        "security.istio.io",
+        "PeerAuthentication",
+    ),
+];
+
+impl Kind {
+    /// The kind by API group and name.
+    pub fn find(group: &str, name: &str) -> Option<Self> {
+        KINDS
+            .iter()
+            .find(|(_, g, n)| *g == group && *n == name)
+            .map(|(kind, ..)| *kind)
+    }
+
+    /// All kinds, with API group and name.
+    pub fn all() -> impl Iterator<Item = (Self, &'static str, &'static str)> {
+        KINDS.iter().copied()
+    }
+
+    /// API group and name.
+    pub fn group_and_name(self) -> (&'static str, &'static str) {
+        KINDS
+            .iter()
+            .find(|(kind, ..)| *kind == self)
+            .map_or(("", ""), |(_, group, name)| (group, name))
+    }
+}
+
+/// One object by kind, namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    /// Kind.
+    pub kind: Kind,
+    /// Namespace; empty for cluster-scoped kinds.
+    pub namespace: String,
+    /// Name.
+    pub name: String,
+}
+
+impl Key {
+    /// A key from its parts.
+    pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
+        Self {
+            kind,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+        }
+    }
+
+    /// The key of an object, if its kind is read. Istio objects without a namespace belong to `default`.
+    pub fn of(object: &Value) -> Option<Self> {
+        let text = |value: &Value, key: &str| {
+            value
+                .get(key)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let api_version = text(object, "apiVersion");
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        let kind = Kind::find(group, &text(object, "kind"))?;
+        let metadata = object.get("metadata")?;
+        let mut namespace = text(metadata, "namespace");
+        if namespace.is_empty() && !matches!(kind, Kind::Node | Kind::Namespace) {
+            namespace = "default".into();
+        }
+        let name = text(metadata, "name");
+        (kind != Kind::ConfigMap || name == MESH_CONFIG_MAP).then_some(Self {
+            kind,
+            namespace,
+            name,
+        })
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (_, kind) = self.kind.group_and_name();
+        write!(f, "{kind} {}/{}", self.namespace, self.name)
+    }
+}

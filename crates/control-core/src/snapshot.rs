@@ -1,1 +1,0 @@
-//! The state of the mesh at one moment, indexed for translation.

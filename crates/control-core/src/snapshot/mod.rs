@@ -1,0 +1,49 @@
+//! The state of the mesh at one moment, indexed for translation.
+//!
+//! Indexes are shared: a new snapshot copies only those that an event changed.
+
+mod destination_rules;
+mod endpoints;
+mod peer_authentication;
+mod services;
+mod sidecars;
+mod targets;
+mod visibility;
+
+pub use destination_rules::{DestinationRules, TrafficRule};
+pub use endpoints::{Endpoint, EndpointIndex, ServiceEndpoints};
+pub use peer_authentication::{MtlsMode, PeerAuthentications, WorkloadMtls};
+pub use services::ServiceIndex;
+pub use sidecars::{EgressScope, Sidecars};
+pub use targets::ServiceTarget;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use lateen_api::istio as api;
+
+use crate::resource::{Config, MeshConfig, Pod};
+
+/// The state of the mesh at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// Settings of the mesh.
+    pub mesh: Arc<MeshConfig>,
+    /// Services by host, port and namespace.
+    pub services: Arc<ServiceIndex>,
+    /// Endpoints by service.
+    pub endpoints: Arc<EndpointIndex>,
+    /// Pods by address.
+    pub pods: Arc<BTreeMap<IpAddr, Arc<Pod>>>,
+    /// VirtualServices, oldest first.
+    pub virtual_services: Arc<Vec<Config<api::VirtualService>>>,
+    /// Gateways, oldest first.
+    pub gateways: Arc<Vec<Config<api::Gateway>>>,
+    /// DestinationRules by namespace.
+    pub destination_rules: Arc<DestinationRules>,
+    /// PeerAuthentications by namespace.
+    pub peer_authentications: Arc<PeerAuthentications>,
+    /// Sidecars by namespace.
+    pub sidecars: Arc<Sidecars>,
+}

@@ -1,0 +1,99 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lateen_mesh::Hostname;
+
+use crate::resource::{Registry, Service};
+
+/// Services by host, port and namespace.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceIndex {
+    by_host: BTreeMap<Hostname, Vec<Arc<Service>>>,
+    by_port: BTreeMap<u16, BTreeSet<Hostname>>,
+    by_namespace: BTreeMap<String, BTreeSet<Hostname>>,
+}
+
+impl ServiceIndex {
+    /// Puts the services of `host` in place of those known before.
+    pub(crate) fn replace(&mut self, host: &Hostname, mut services: Vec<Arc<Service>>) {
+        for old in self.by_host.remove(host).unwrap_or_default() {
+            for port in &old.ports {
+                remove(&mut self.by_port, &port.number, host);
+            }
+            remove(&mut self.by_namespace, old.namespace(), host);
+        }
+        if services.is_empty() {
+            return;
+        }
+        services.sort_by(|a, b| order(a).cmp(&order(b)));
+        for service in &services {
+            for port in &service.ports {
+                self.by_port
+                    .entry(port.number)
+                    .or_default()
+                    .insert(host.clone());
+            }
+            self.by_namespace
+                .entry(service.namespace().to_owned())
+                .or_default()
+                .insert(host.clone());
+        }
+        self.by_host.insert(host.clone(), services);
+    }
+
+    /// The services of `host`: a Kubernetes Service first, then by age.
+    pub fn of_host(&self, host: &Hostname) -> &[Arc<Service>] {
+        self.by_host.get(host).map_or(&[], Vec::as_slice)
+    }
+
+    /// All hosts that have a service.
+    pub fn hosts(&self) -> impl Iterator<Item = &Hostname> {
+        self.by_host.keys()
+    }
+
+    /// All services, by host.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
+        self.by_host.values().flatten()
+    }
+
+    /// Services that have a port of this number.
+    pub fn with_port(&self, port: u16) -> impl Iterator<Item = &Arc<Service>> {
+        let hosts = self.by_port.get(&port).into_iter().flatten();
+        hosts
+            .flat_map(|h| self.of_host(h))
+            .filter(move |s| s.port(port).is_some())
+    }
+
+    /// Services of a namespace.
+    pub fn in_namespace<'a>(
+        &'a self,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a Arc<Service>> {
+        let hosts = self.by_namespace.get(namespace).into_iter().flatten();
+        hosts
+            .flat_map(|h| self.of_host(h))
+            .filter(move |s| s.namespace() == namespace)
+    }
+}
+
+fn order(service: &Service) -> (bool, &str, &str, &str) {
+    (
+        service.registry != Registry::Kubernetes,
+        &service.created,
+        service.namespace(),
+        service.name(),
+    )
+}
+
+fn remove<K: Ord + Clone + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(
+    index: &mut BTreeMap<K, BTreeSet<Hostname>>,
+    key: &Q,
+    host: &Hostname,
+) {
+    if let Some(hosts) = index.get_mut(key) {
+        hosts.remove(host);
+        if hosts.is_empty() {
+            index.remove(key);
+        }
+    }
+}

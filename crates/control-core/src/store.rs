@@ -1,1 +1,0 @@
-//! The set of known objects and what each event changes.

@@ -1,0 +1,386 @@
+//! The set of known objects and what each event changes.
+
+mod endpoints;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use lateen_mesh::Hostname;
+use serde_json::Value;
+
+use crate::reads::{Changes, Fact};
+use crate::resource::{
+    self, Config, Key, Kind, MeshConfig, ParseError, Pod, Resource, Service, services_of_entry,
+};
+use crate::snapshot::{DestinationRules, PeerAuthentications, Sidecars, Snapshot};
+
+/// One event of a watch.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// The object is there, with this content.
+    Apply(Value),
+    /// The object is gone.
+    Delete(Key),
+}
+
+/// Every object that is known, and the state that follows from them.
+#[derive(Debug, Default)]
+pub struct Store {
+    objects: BTreeMap<Key, Resource>,
+    refused: BTreeMap<Key, String>,
+    /// Slices by the namespace and name of their service.
+    slices: BTreeMap<(String, String), BTreeSet<Key>>,
+    state: Snapshot,
+}
+
+impl Store {
+    /// A store that knows nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes one event in and says what it changed. An object that cannot be read keeps its last good state; kinds
+    /// that are not read change nothing.
+    pub fn apply(&mut self, event: Event) -> Changes {
+        let mut changes = Changes::default();
+        match event {
+            Event::Apply(object) => match resource::parse(object) {
+                Ok((key, parsed)) => {
+                    self.refused.remove(&key);
+                    if self.objects.get(&key) != Some(&parsed) {
+                        let old = self.objects.insert(key.clone(), parsed);
+                        self.update(&key, old, &mut changes);
+                    }
+                }
+                Err(ParseError::Malformed { key, reason }) => {
+                    self.refused.insert(key.clone(), reason.clone());
+                    changes.refused.push((key, reason));
+                }
+                Err(ParseError::UnknownKind { .. }) => {}
+            },
+            Event::Delete(key) => {
+                self.refused.remove(&key);
+                if let Some(old) = self.objects.remove(&key) {
+                    self.update(&key, Some(old), &mut changes);
+                }
+            }
+        }
+        changes
+    }
+
+    /// The state now. Cheap; indexes are shared with later snapshots until they change.
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        Arc::new(self.state.clone())
+    }
+
+    /// Objects that could not be read, and why.
+    pub fn refused(&self) -> &BTreeMap<Key, String> {
+        &self.refused
+    }
+
+    /// The object of a key, as parsed.
+    pub fn get(&self, key: &Key) -> Option<&Resource> {
+        self.objects.get(key)
+    }
+
+    fn update(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
+        match key.kind {
+            Kind::Service | Kind::ServiceEntry => self.update_services(key, old, changes),
+            Kind::EndpointSlice => self.update_slice(key, old, changes),
+            Kind::Pod => self.update_pod(key, old, changes),
+            Kind::WorkloadEntry => self.update_workload_entry(key, old, changes),
+            Kind::Node => self.update_all_endpoints(changes),
+            Kind::Namespace => {}
+            Kind::ConfigMap => self.update_mesh(key, changes),
+            Kind::VirtualService => {
+                self.state.virtual_services = Arc::new(self.configs(key.kind, |r| match r {
+                    Resource::VirtualService(c) => Some(c),
+                    _ => None,
+                }));
+                changes.add(Fact::VirtualServices);
+            }
+            Kind::Gateway => {
+                self.state.gateways = Arc::new(self.configs(key.kind, |r| match r {
+                    Resource::Gateway(c) => Some(c),
+                    _ => None,
+                }));
+                changes.add(Fact::Gateways);
+            }
+            Kind::DestinationRule => self.update_destination_rules(key, old, changes),
+            Kind::Sidecar => {
+                self.state.sidecars =
+                    Arc::new(Sidecars::build(self.configs(key.kind, |r| match r {
+                        Resource::Sidecar(c) => Some(c),
+                        _ => None,
+                    })));
+                changes.add(Fact::Sidecars);
+            }
+            Kind::PeerAuthentication => {
+                let all = self.configs(key.kind, |r| match r {
+                    Resource::PeerAuthentication(c) => Some(c),
+                    _ => None,
+                });
+                self.state.peer_authentications = Arc::new(PeerAuthentications::build(all));
+                changes.add(Fact::PeerAuthentications);
+            }
+        }
+    }
+
+    /// All objects of a kind.
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Resource)> {
+        self.objects
+            .range(Key::new(kind, "", "")..)
+            .take_while(move |(k, _)| k.kind == kind)
+    }
+
+    /// All objects of a kind in a namespace.
+    fn in_namespace<'a>(
+        &'a self,
+        kind: Kind,
+        namespace: &'a str,
+    ) -> impl Iterator<Item = &'a Resource> {
+        let from = Key::new(kind, namespace, "");
+        self.objects
+            .range(from..)
+            .take_while(move |(k, _)| k.kind == kind && k.namespace == namespace)
+            .map(|(_, r)| r)
+    }
+
+    /// All Istio objects of a kind, oldest first.
+    fn configs<T: Clone>(
+        &self,
+        kind: Kind,
+        pick: impl Fn(&Resource) -> Option<&Config<T>>,
+    ) -> Vec<Config<T>>
+    where
+        Config<T>: Clone,
+    {
+        let mut all: Vec<Config<T>> = self
+            .of_kind(kind)
+            .filter_map(|(_, r)| pick(r).cloned())
+            .collect();
+        all.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
+        all
+    }
+
+    fn update_mesh(&mut self, key: &Key, changes: &mut Changes) {
+        self.state.mesh = Arc::new(match self.objects.get(key) {
+            Some(Resource::MeshConfig(mesh)) => (**mesh).clone(),
+            _ => MeshConfig::default(),
+        });
+        changes.add(Fact::Mesh);
+    }
+
+    fn update_destination_rules(
+        &mut self,
+        key: &Key,
+        old: Option<Resource>,
+        changes: &mut Changes,
+    ) {
+        let all = self.configs(key.kind, |r| match r {
+            Resource::DestinationRule(c) => Some(c),
+            _ => None,
+        });
+        self.state.destination_rules = Arc::new(DestinationRules::build(&all));
+        for rule in old.iter().chain(self.objects.get(key)) {
+            let Resource::DestinationRule(rule) = rule else {
+                continue;
+            };
+            let pattern = Hostname::resolve(&rule.spec.host, &rule.meta.namespace, "cluster.local");
+            for host in self.state.services.hosts().filter(|h| pattern.covers(h)) {
+                changes.add(Fact::DestinationRules(host.clone()));
+            }
+            changes.add(Fact::DestinationRules(pattern));
+        }
+    }
+
+    fn update_services(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
+        let hosts: BTreeSet<Hostname> = old
+            .iter()
+            .chain(self.objects.get(key))
+            .flat_map(services_of)
+            .map(|s| s.hostname)
+            .collect();
+        let gone = self.objects.get(key).is_none();
+        for host in hosts {
+            let services = self.services_with_host(&host);
+            Arc::make_mut(&mut self.state.services).replace(&host, services.clone());
+            changes.add(Fact::Service(host.clone()));
+            self.note_workloads(&host, &key.namespace, changes);
+            if gone {
+                self.set_endpoints(&host, &key.namespace, None, changes);
+            }
+            for service in services {
+                self.update_endpoints(&service, changes);
+            }
+            self.note_workloads(&host, &key.namespace, changes);
+        }
+        self.note_selected_pods(key, old.as_ref(), changes);
+        changes.add(Fact::Services);
+    }
+
+    fn services_with_host(&self, host: &Hostname) -> Vec<Arc<Service>> {
+        let all = self
+            .of_kind(Kind::Service)
+            .chain(self.of_kind(Kind::ServiceEntry));
+        all.flat_map(|(_, r)| services_with(r, host))
+            .map(Arc::new)
+            .collect()
+    }
+
+    /// The workloads that a service selects have other inbound listeners when it changes.
+    fn note_selected_pods(&self, key: &Key, old: Option<&Resource>, changes: &mut Changes) {
+        for service in old
+            .into_iter()
+            .chain(self.objects.get(key))
+            .flat_map(services_of)
+        {
+            if service.selector.is_empty() {
+                continue;
+            }
+            for pod in self.in_namespace(Kind::Pod, &key.namespace) {
+                let Resource::Pod(pod) = pod else { continue };
+                if lateen_mesh::labels::contains_all(&pod.labels, &service.selector) {
+                    pod.addresses
+                        .iter()
+                        .for_each(|a| changes.add(Fact::Workload(*a)));
+                }
+            }
+        }
+    }
+
+    fn update_slice(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
+        let service_of = |r: &Resource| match r {
+            Resource::EndpointSlice(s) => Some((s.namespace.clone(), s.service.clone())),
+            _ => None,
+        };
+        let mut touched = BTreeSet::new();
+        if let Some(id) = old.as_ref().and_then(service_of) {
+            if let Some(keys) = self.slices.get_mut(&id) {
+                keys.remove(key);
+            }
+            touched.insert(id);
+        }
+        if let Some(id) = self.objects.get(key).and_then(service_of) {
+            self.slices
+                .entry(id.clone())
+                .or_default()
+                .insert(key.clone());
+            touched.insert(id);
+        }
+        self.slices.retain(|_, keys| !keys.is_empty());
+        for (namespace, name) in touched {
+            if let Some(Resource::Service(service)) =
+                self.objects
+                    .get(&Key::new(Kind::Service, &namespace, &name))
+            {
+                let service = Arc::new(service.clone());
+                self.update_endpoints(&service, changes);
+            }
+        }
+    }
+
+    fn update_pod(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
+        let pod_of = |r: Option<&Resource>| match r {
+            Some(Resource::Pod(pod)) => Some(pod.clone()),
+            _ => None,
+        };
+        let (old, new) = (pod_of(old.as_ref()), pod_of(self.objects.get(key)));
+        self.index_pod(old.as_ref(), new.as_ref());
+        for pod in old.iter().chain(&new) {
+            pod.addresses
+                .iter()
+                .for_each(|a| changes.add(Fact::Workload(*a)));
+        }
+        let selects = |s: &Service, pod: &Option<Pod>| {
+            pod.as_ref()
+                .is_some_and(|p| lateen_mesh::labels::contains_all(&p.labels, &s.selector))
+        };
+        let services: Vec<Arc<Service>> = self
+            .state
+            .services
+            .in_namespace(&key.namespace)
+            .cloned()
+            .collect();
+        for service in services
+            .iter()
+            .filter(|s| selects(s, &old) || selects(s, &new))
+        {
+            self.update_endpoints(service, changes);
+        }
+    }
+
+    fn index_pod(&mut self, old: Option<&Pod>, new: Option<&Pod>) {
+        let pods = Arc::make_mut(&mut self.state.pods);
+        for address in old.iter().flat_map(|p| &p.addresses) {
+            let same = pods.get(address).is_some_and(|p| {
+                old.is_some_and(|o| p.name == o.name && p.namespace == o.namespace)
+            });
+            if same {
+                pods.remove(address);
+            }
+        }
+        if let Some(pod) = new.filter(|p| !p.host_network) {
+            let shared = Arc::new(pod.clone());
+            for address in &pod.addresses {
+                pods.insert(*address, shared.clone());
+            }
+        }
+    }
+
+    fn update_workload_entry(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
+        let labels: Vec<BTreeMap<String, String>> = old
+            .iter()
+            .chain(self.objects.get(key))
+            .filter_map(|r| match r {
+                Resource::WorkloadEntry(entry) => Some(entry.spec.labels.clone()),
+                _ => None,
+            })
+            .collect();
+        let services: Vec<Arc<Service>> = self
+            .state
+            .services
+            .in_namespace(&key.namespace)
+            .cloned()
+            .collect();
+        for service in services.iter().filter(|s| !s.selector.is_empty()) {
+            if labels
+                .iter()
+                .any(|l| lateen_mesh::labels::contains_all(l, &service.selector))
+            {
+                self.update_endpoints(service, changes);
+            }
+        }
+    }
+}
+
+fn services_of(resource: &Resource) -> Vec<Service> {
+    match resource {
+        Resource::Service(service) => vec![service.clone()],
+        Resource::ServiceEntry(entry) => services_of_entry(entry),
+        _ => Vec::new(),
+    }
+}
+
+/// The services of `resource` that have this host, without building the others.
+fn services_with(resource: &Resource, host: &Hostname) -> Vec<Service> {
+    match resource {
+        Resource::Service(service) if service.hostname == *host => vec![service.clone()],
+        Resource::ServiceEntry(entry)
+            if entry
+                .spec
+                .hosts
+                .iter()
+                .any(|h| h.eq_ignore_ascii_case(host.as_str())) =>
+        {
+            services_of_entry(entry)
+                .into_iter()
+                .filter(|s| s.hostname == *host)
+                .take(1)
+                .collect()
+        }
+        _ => Vec::new(),
+    }
+}
