@@ -18,6 +18,7 @@ pub mod http;
 pub mod interner;
 pub mod listener;
 pub mod load;
+pub mod normalize;
 pub mod outlier;
 pub mod pattern;
 pub mod provenance;

@@ -129,7 +129,7 @@ mod tests {
     #[test]
     fn failures_in_a_row_eject_for_a_while() {
         let (config, set, health) = (config(), EndpointSet::default(), Health::default());
-        let mut send = |outcome, now| report(&config, &set, &health, outcome, now);
+        let send = |outcome, now| report(&config, &set, &health, outcome, now);
         assert!(!send(Outcome::Status(500), 0));
         assert!(!send(Outcome::LocalFailure, 0));
         assert!(!send(Outcome::Status(200), 0), "a success starts the row again");
