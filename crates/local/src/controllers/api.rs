@@ -18,7 +18,10 @@ pub struct Key {
 impl Key {
     /// A key by its parts.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { namespace: namespace.into(), name: name.into() }
+        Self {
+            namespace: namespace.into(),
+            name: name.into(),
+        }
     }
 
     /// The key of `object`.
@@ -92,7 +95,9 @@ impl Api {
     /// Delete this very object; that it is gone already is fine.
     pub async fn delete(&self, gvr: &Gvr, object: &Value) -> Result<(), Status> {
         let options = json!({"preconditions": {"uid": object.uid()}});
-        let done = self.client.delete(gvr, object.namespace(), object.name(), options);
+        let done = self
+            .client
+            .delete(gvr, object.namespace(), object.name(), options);
         match done.await {
             Ok(_) => Ok(()),
             Err(status) if status.code == 404 => Ok(()),
@@ -153,7 +158,10 @@ fn claim_of(owner: &Value, object: &Value) -> Claim {
 fn adopted(object: &Value, owner: &Value, kind: OwnerKind) -> Value {
     let mut object = object.clone();
     let reference = controller_ref(owner, kind.api_version, kind.kind);
-    match map_mut(&mut object, "/metadata").entry("ownerReferences").or_insert(json!([])) {
+    match map_mut(&mut object, "/metadata")
+        .entry("ownerReferences")
+        .or_insert(json!([]))
+    {
         Value::Array(list) => list.push(reference),
         other => *other = json!([reference]),
     }
@@ -198,9 +206,15 @@ mod tests {
         for (object, expect) in cases {
             assert_eq!(claim_of(&owner, &object), expect, "{object}");
         }
-        let kind = OwnerKind { api_version: "apps/v1", kind: "ReplicaSet" };
+        let kind = OwnerKind {
+            api_version: "apps/v1",
+            kind: "ReplicaSet",
+        };
         let taken = adopted(&object("a", None), &owner, kind);
         assert_eq!(claim_of(&owner, &taken), Claim::Mine);
-        assert_eq!(released(&taken, &owner)["metadata"]["ownerReferences"], json!([]));
+        assert_eq!(
+            released(&taken, &owner)["metadata"]["ownerReferences"],
+            json!([])
+        );
     }
 }

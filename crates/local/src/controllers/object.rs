@@ -129,7 +129,10 @@ fn as_map(value: &mut Value) -> &mut Map<String, Value> {
 ///
 /// The time of the last transition is kept while `status` stays the same.
 pub fn set_condition(conditions: &mut Vec<Value>, mut condition: Value) {
-    match conditions.iter_mut().find(|c| c["type"] == condition["type"]) {
+    match conditions
+        .iter_mut()
+        .find(|c| c["type"] == condition["type"])
+    {
         Some(old) => {
             if old["status"] == condition["status"] && !old["lastTransitionTime"].is_null() {
                 condition["lastTransitionTime"] = old["lastTransitionTime"].clone();
@@ -166,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_condition_keeps_its_transition_time_while_its_status_stays() {
-        let mut conditions = vec![json!({"type": "A", "status": "True", "lastTransitionTime": "t0"})];
+        let mut conditions =
+            vec![json!({"type": "A", "status": "True", "lastTransitionTime": "t0"})];
         let new = |status: &str| json!({"type": "A", "status": status, "lastTransitionTime": "t1"});
         set_condition(&mut conditions, new("True"));
         assert_eq!(conditions[0]["lastTransitionTime"], "t0");

@@ -14,7 +14,10 @@ use super::queue::{Next, Reconcile};
 use crate::clock::{Clock, stamp};
 use crate::events::{Recorder, Type};
 
-const OWNER: OwnerKind = OwnerKind { api_version: "apps/v1", kind: "ReplicaSet" };
+const OWNER: OwnerKind = OwnerKind {
+    api_version: "apps/v1",
+    kind: "ReplicaSet",
+};
 /// Pods made or deleted in one round, so that one huge set doesn't hold up the others.
 const BURST: usize = 100;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -69,12 +72,14 @@ impl ReplicaSets {
         match self.api.create(&gvr::PODS, pod_of(set)).await {
             Ok(pod) => {
                 let text = format!("Created pod: {}", pod.name());
-                self.events.record(set, Type::Normal, "SuccessfulCreate", &text);
+                self.events
+                    .record(set, Type::Normal, "SuccessfulCreate", &text);
                 Ok(pod)
             }
             Err(status) => {
                 let text = format!("Error creating: {status}");
-                self.events.record(set, Type::Warning, "FailedCreate", &text);
+                self.events
+                    .record(set, Type::Warning, "FailedCreate", &text);
                 Err(status)
             }
         }
@@ -83,7 +88,8 @@ impl ReplicaSets {
     async fn delete(&self, set: &Object, pod: &Object) -> Result<(), Status> {
         self.api.delete(&gvr::PODS, pod).await?;
         let text = format!("Deleted pod: {}", pod.name());
-        self.events.record(set, Type::Normal, "SuccessfulDelete", &text);
+        self.events
+            .record(set, Type::Normal, "SuccessfulDelete", &text);
         Ok(())
     }
 }
@@ -97,7 +103,11 @@ impl Reconcile for ReplicaSets {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Status> {
-        match self.api.find(&gvr::REPLICA_SETS, &key.namespace, &key.name).await? {
+        match self
+            .api
+            .find(&gvr::REPLICA_SETS, &key.namespace, &key.name)
+            .await?
+        {
             Some(set) => self.sync(&set).await,
             None => Ok(Next::Done),
         }
@@ -135,7 +145,10 @@ fn last_to_go(pod: &Value) -> impl Ord + use<> {
         "Unknown" => 1,
         _ => 0,
     };
-    let cost: i64 = pod.annotation(DELETION_COST).and_then(|c| c.parse().ok()).unwrap_or(0);
+    let cost: i64 = pod
+        .annotation(DELETION_COST)
+        .and_then(|c| c.parse().ok())
+        .unwrap_or(0);
     let restarts: i64 = pod
         .items("/status/containerStatuses")
         .iter()
@@ -165,7 +178,8 @@ fn status(set: &Value, owned: &[Object], failure: Option<&Status>, now: Timestam
     let min_ready = set.int("/spec/minReadySeconds").unwrap_or(0);
     let template_labels = &set["spec"]["template"]["metadata"]["labels"];
     let count = |test: &dyn Fn(&Value) -> bool| owned.iter().filter(|p| test(p)).count();
-    let labelled = count(&|p| super::selector::matches_map(template_labels, &p["metadata"]["labels"]));
+    let labelled =
+        count(&|p| super::selector::matches_map(template_labels, &p["metadata"]["labels"]));
     let available =
         count(&|p| pods::until_available(p, min_ready, now).is_some_and(|wait| wait.is_zero()));
     let mut status = json!({

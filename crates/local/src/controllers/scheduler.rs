@@ -76,7 +76,8 @@ impl Scheduler {
         let before = pod.condition("PodScheduled");
         if before.is_none_or(|c| c["message"] != text.as_str()) {
             self.set_scheduled(pod, condition).await?;
-            self.events.record(pod, Type::Warning, "FailedScheduling", &text);
+            self.events
+                .record(pod, Type::Warning, "FailedScheduling", &text);
         }
         Ok(())
     }
@@ -127,10 +128,15 @@ fn refusal(pod: &Value, node: &Value) -> Option<String> {
     }
     let taint = node.items("/spec/taints").iter().find(|taint| {
         taint["effect"] != "PreferNoSchedule"
-            && !pod.items("/spec/tolerations").iter().any(|t| tolerates(t, taint))
+            && !pod
+                .items("/spec/tolerations")
+                .iter()
+                .any(|t| tolerates(t, taint))
     })?;
     let (key, value) = (taint.text("/key"), taint.text("/value"));
-    Some(format!("1 node(s) had untolerated taint {{{key}: {value}}}"))
+    Some(format!(
+        "1 node(s) had untolerated taint {{{key}: {value}}}"
+    ))
 }
 
 fn affine(pod: &Value, labels: &Value) -> bool {
@@ -150,8 +156,7 @@ fn tolerates(toleration: &Value, taint: &Value) -> bool {
     let key = &toleration["key"];
     (any(effect) || *effect == taint["effect"])
         && (any(key) || *key == taint["key"])
-        && (toleration["operator"] == "Exists"
-            || toleration.text("/value") == taint.text("/value"))
+        && (toleration["operator"] == "Exists" || toleration.text("/value") == taint.text("/value"))
 }
 
 #[cfg(test)]
@@ -173,10 +178,22 @@ mod tests {
         let cases = [
             (json!({}), Some("untolerated taint {only: x}")),
             (json!({"tolerations": tolerating}), None),
-            (json!({"tolerations": [{"key": "only", "value": "y"}]}), Some("untolerated")),
-            (json!({"tolerations": tolerating, "nodeSelector": {"zone": "b"}}), Some("affinity/selector")),
-            (json!({"tolerations": tolerating, "affinity": affinity("a")}), None),
-            (json!({"tolerations": tolerating, "affinity": affinity("b")}), Some("affinity/selector")),
+            (
+                json!({"tolerations": [{"key": "only", "value": "y"}]}),
+                Some("untolerated"),
+            ),
+            (
+                json!({"tolerations": tolerating, "nodeSelector": {"zone": "b"}}),
+                Some("affinity/selector"),
+            ),
+            (
+                json!({"tolerations": tolerating, "affinity": affinity("a")}),
+                None,
+            ),
+            (
+                json!({"tolerations": tolerating, "affinity": affinity("b")}),
+                Some("affinity/selector"),
+            ),
         ];
         for (spec, expect) in cases {
             let why = refusal(&json!({"spec": spec}), &node);
@@ -186,16 +203,24 @@ mod tests {
             }
         }
         let closed = json!({"spec": {"unschedulable": true}});
-        assert!(refusal(&json!({}), &closed).unwrap().contains("unschedulable"));
+        assert!(
+            refusal(&json!({}), &closed)
+                .unwrap()
+                .contains("unschedulable")
+        );
     }
 
     #[test]
     fn only_waiting_pods_of_the_default_scheduler_are_taken() {
         let pod = |spec: Value| json!({"spec": spec, "status": {"phase": "Pending"}});
         assert!(Scheduler::wants(&pod(json!({}))));
-        assert!(Scheduler::wants(&pod(json!({"schedulerName": "default-scheduler"}))));
+        assert!(Scheduler::wants(&pod(
+            json!({"schedulerName": "default-scheduler"})
+        )));
         assert!(!Scheduler::wants(&pod(json!({"schedulerName": "mine"}))));
         assert!(!Scheduler::wants(&pod(json!({"nodeName": "lateen"}))));
-        assert!(!Scheduler::wants(&pod(json!({"schedulingGates": [{"name": "g"}]}))));
+        assert!(!Scheduler::wants(&pod(
+            json!({"schedulingGates": [{"name": "g"}]})
+        )));
     }
 }

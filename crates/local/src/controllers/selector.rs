@@ -32,7 +32,11 @@ pub fn is_empty(selector: &Value) -> bool {
 
 fn matches_expression(expression: &Value, labels: &Value) -> bool {
     let have = expression["key"].as_str().and_then(|key| labels.get(key));
-    let listed = |v: &Value| expression["values"].as_array().is_some_and(|all| all.contains(v));
+    let listed = |v: &Value| {
+        expression["values"]
+            .as_array()
+            .is_some_and(|all| all.contains(v))
+    };
     match expression["operator"].as_str() {
         Some("In") => have.is_some_and(listed),
         Some("NotIn") => !have.is_some_and(listed),
@@ -55,12 +59,30 @@ mod tests {
             (json!({"matchLabels": {"app": "a"}}), true),
             (json!({"matchLabels": {"app": "b"}}), false),
             (json!({"matchLabels": {"app": "a", "x": "y"}}), false),
-            (json!({"matchExpressions": [{"key": "version", "operator": "In", "values": ["v1", "v2"]}]}), true),
-            (json!({"matchExpressions": [{"key": "version", "operator": "NotIn", "values": ["v1"]}]}), false),
-            (json!({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["v1"]}]}), true),
-            (json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}), true),
-            (json!({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}), false),
-            (json!({"matchExpressions": [{"key": "app", "operator": "Near"}]}), false),
+            (
+                json!({"matchExpressions": [{"key": "version", "operator": "In", "values": ["v1", "v2"]}]}),
+                true,
+            ),
+            (
+                json!({"matchExpressions": [{"key": "version", "operator": "NotIn", "values": ["v1"]}]}),
+                false,
+            ),
+            (
+                json!({"matchExpressions": [{"key": "zone", "operator": "NotIn", "values": ["v1"]}]}),
+                true,
+            ),
+            (
+                json!({"matchExpressions": [{"key": "app", "operator": "Exists"}]}),
+                true,
+            ),
+            (
+                json!({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}),
+                false,
+            ),
+            (
+                json!({"matchExpressions": [{"key": "app", "operator": "Near"}]}),
+                false,
+            ),
         ];
         for (selector, expect) in cases {
             assert_eq!(matches(&selector, &labels), expect, "{selector}");
@@ -70,7 +92,11 @@ mod tests {
     #[test]
     fn emptiness_looks_at_both_parts() {
         assert!(is_empty(&json!({})));
-        assert!(is_empty(&json!({"matchLabels": {}, "matchExpressions": []})));
-        assert!(!is_empty(&json!({"matchExpressions": [{"key": "a", "operator": "Exists"}]})));
+        assert!(is_empty(
+            &json!({"matchLabels": {}, "matchExpressions": []})
+        ));
+        assert!(!is_empty(
+            &json!({"matchExpressions": [{"key": "a", "operator": "Exists"}]})
+        ));
     }
 }

@@ -26,7 +26,12 @@ impl NamespaceBasics {
     }
 
     async fn keep_account(&self, namespace: &str) -> Result<(), Status> {
-        if self.api.find(&gvr::SERVICE_ACCOUNTS, namespace, DEFAULT_ACCOUNT).await?.is_none() {
+        if self
+            .api
+            .find(&gvr::SERVICE_ACCOUNTS, namespace, DEFAULT_ACCOUNT)
+            .await?
+            .is_none()
+        {
             let account = json!({
                 "apiVersion": "v1",
                 "kind": "ServiceAccount",

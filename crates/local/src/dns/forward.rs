@@ -48,7 +48,10 @@ impl Upstreams {
     /// Ask these servers, in this order.
     #[must_use]
     pub fn new(servers: impl Into<Arc<[SocketAddr]>>) -> Self {
-        Self { servers: servers.into(), slots: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self {
+            servers: servers.into(),
+            slots: Arc::new(Semaphore::new(AT_ONCE)),
+        }
     }
 
     /// The servers named by the text of a `resolv.conf`.
@@ -67,7 +70,11 @@ impl Upstreams {
         let mut last = Err(Error::NoServers);
         for server in self.servers.iter().copied() {
             let asked = async {
-                if tcp { ask_tcp(server, query).await } else { ask_udp(server, query).await }
+                if tcp {
+                    ask_tcp(server, query).await
+                } else {
+                    ask_udp(server, query).await
+                }
             };
             let answer = timeout(PATIENCE, asked)
                 .await
@@ -102,10 +109,16 @@ async fn ask_udp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
 async fn ask_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(query.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    stream.write_all(&[&length.to_be_bytes()[..], query].concat()).await?;
+    stream
+        .write_all(&[&length.to_be_bytes()[..], query].concat())
+        .await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
-    if answers(query, &answer) { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
+    if answers(query, &answer) {
+        Ok(answer)
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
 }
 
 /// Whether `answer` belongs to `query`: same id, same question.
@@ -126,7 +139,10 @@ mod tests {
     fn name_servers_are_read_from_resolv_conf() {
         let text = "# nameserver 1.1.1.1\nsearch x\nnameserver 10.0.0.2 # main\nnameserver ::1\nnameserver bad\n";
         let servers = Upstreams::parse_resolv_conf(text);
-        assert_eq!(servers, ["10.0.0.2:53".parse().unwrap(), "[::1]:53".parse().unwrap()]);
+        assert_eq!(
+            servers,
+            ["10.0.0.2:53".parse().unwrap(), "[::1]:53".parse().unwrap()]
+        );
     }
 
     #[tokio::test]

@@ -22,7 +22,10 @@ fn zones(endpoints: usize) -> Zones {
     let services = [
         service("web", json!({"clusterIP": "10.96.1.1"})),
         service("many", json!({"clusterIP": "None"})),
-        service("out", json!({"type": "ExternalName", "externalName": "example.org"})),
+        service(
+            "out",
+            json!({"type": "ExternalName", "externalName": "example.org"}),
+        ),
     ];
     let zones = Zones::default();
     zones.publish(Zone::build("cluster.local", &services, &[slice]));
@@ -30,14 +33,18 @@ fn zones(endpoints: usize) -> Zones {
 }
 
 async fn start(zones: Zones, upstreams: Upstreams) -> (SocketAddr, Vec<JoinHandle<()>>) {
-    let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
+    let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into())
+        .await
+        .unwrap();
     let address = sockets.local_addr().unwrap();
     (address, serve(sockets, zones, upstreams))
 }
 
 fn query(name: &str) -> Vec<u8> {
     let name = Name::from_str(name).unwrap();
-    foreign_query(Query::query(name, RecordType::A)).to_vec().unwrap()
+    foreign_query(Query::query(name, RecordType::A))
+        .to_vec()
+        .unwrap()
 }
 
 async fn ask_udp(server: SocketAddr, name: &str) -> Message {
@@ -56,7 +63,10 @@ async fn outside() -> SocketAddr {
             let mut answer = failure(&query, ResponseCode::NoError);
             let name = query.queries[0].name().clone();
             answer.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 1))));
-            socket.send_to(&answer.to_vec().unwrap(), peer).await.unwrap();
+            socket
+                .send_to(&answer.to_vec().unwrap(), peer)
+                .await
+                .unwrap();
         }
     });
     address
@@ -67,7 +77,9 @@ async fn names_resolve_over_datagrams_and_connections() {
     let (server, _tasks) = start(zones(0), Upstreams::new([])).await;
     let answer = ask_udp(server, "web.default.svc.cluster.local.").await;
     assert_eq!(answer.answers[0].data, RData::A(A::new(10, 96, 1, 1)));
-    let bytes = Upstreams::new([server]).ask(&query("web.default.svc.cluster.local."), true).await;
+    let bytes = Upstreams::new([server])
+        .ask(&query("web.default.svc.cluster.local."), true)
+        .await;
     let answer = Message::from_vec(&bytes.unwrap()).unwrap();
     assert_eq!(answer.answers.len(), 1);
 }
@@ -77,7 +89,9 @@ async fn long_answers_are_cut_in_datagrams_and_whole_over_connections() {
     let (server, _tasks) = start(zones(300), Upstreams::new([])).await;
     let cut = ask_udp(server, "many.default.svc.cluster.local.").await;
     assert!(cut.metadata.truncation);
-    let bytes = Upstreams::new([server]).ask(&query("many.default.svc.cluster.local."), true).await;
+    let bytes = Upstreams::new([server])
+        .ask(&query("many.default.svc.cluster.local."), true)
+        .await;
     let whole = Message::from_vec(&bytes.unwrap()).unwrap();
     assert!(!whole.metadata.truncation);
     assert_eq!(whole.answers.len(), 300);

@@ -44,7 +44,10 @@ fn group(slices: &[Object]) -> BTreeMap<(&str, &str), Vec<&Value>> {
     let mut groups: BTreeMap<_, Vec<&Value>> = BTreeMap::new();
     for slice in slices.iter().filter(|s| s["addressType"] == "IPv4") {
         if let Some(name) = slice.label(SERVICE_NAME) {
-            groups.entry((slice.namespace(), name)).or_default().push(slice);
+            groups
+                .entry((slice.namespace(), name))
+                .or_default()
+                .push(slice);
         }
     }
     groups
@@ -74,7 +77,8 @@ impl Build {
             self.hairpins.extend(targets.iter().map(SocketAddr::ip));
             for address in &addresses {
                 let udp = l4 == L4::Udp;
-                self.entries.insert((*address, number, udp), Verdict::Goto(chain.clone()));
+                self.entries
+                    .insert((*address, number, udp), Verdict::Goto(chain.clone()));
             }
             if let Some(port) = node_port {
                 let rule = [Expr::dport(l4, port), Expr::Verdict(Verdict::Goto(chain))];
@@ -85,7 +89,11 @@ impl Build {
 
     fn chain(&mut self, service: &Value, l4: L4, port: u16, targets: &[SocketAddr]) -> String {
         let proto = if l4 == L4::Udp { "udp" } else { "tcp" };
-        let mut name = format!("svc/{}/{}/{proto}/{port}", service.namespace(), service.name());
+        let mut name = format!(
+            "svc/{}/{}/{proto}/{port}",
+            service.namespace(),
+            service.name()
+        );
         if name.len() > NAME_LIMIT {
             name = format!("svc/{}/{proto}/{port}", self.chains.len());
         }
@@ -101,15 +109,35 @@ impl Build {
 
     fn finish(self) -> Table {
         let look_up = || {
-            let map = Expr::DestinationMap { map: MAP.into(), v6: false };
-            let node = [Expr::FibDaddrLocal, Expr::Verdict(Verdict::Jump(NODE_PORTS.into()))];
+            let map = Expr::DestinationMap {
+                map: MAP.into(),
+                v6: false,
+            };
+            let node = [
+                Expr::FibDaddrLocal,
+                Expr::Verdict(Verdict::Jump(NODE_PORTS.into())),
+            ];
             [Rule::from([map]), Rule::from(node)]
         };
-        let entries = self.entries.into_iter().map(|((addr, port, udp), verdict)| {
-            let l4 = if udp { L4::Udp } else { L4::Tcp };
-            (MapKey { addr: addr.into(), l4, port }, verdict)
-        });
-        let map = VerdictMap { name: MAP.into(), v6: false, entries: entries.collect() };
+        let entries = self
+            .entries
+            .into_iter()
+            .map(|((addr, port, udp), verdict)| {
+                let l4 = if udp { L4::Udp } else { L4::Tcp };
+                (
+                    MapKey {
+                        addr: addr.into(),
+                        l4,
+                        port,
+                    },
+                    verdict,
+                )
+            });
+        let map = VerdictMap {
+            name: MAP.into(),
+            v6: false,
+            entries: entries.collect(),
+        };
         let mut table = Table::new(Family::Ip, TABLE).map(map);
         let mut node_ports = Chain::new(NODE_PORTS);
         node_ports.rules = self.node_ports;
@@ -129,14 +157,27 @@ impl Build {
 fn hairpin(pods: &BTreeSet<IpAddr>) -> Chain {
     let mut chain = Chain::new(HAIRPIN);
     for ip in pods {
-        chain.push([Expr::saddr(Op::Eq, *ip), Expr::daddr(Op::Eq, *ip), Expr::Masquerade]);
+        chain.push([
+            Expr::saddr(Op::Eq, *ip),
+            Expr::daddr(Op::Eq, *ip),
+            Expr::Masquerade,
+        ]);
     }
     chain
 }
 
 fn postrouting() -> Chain {
-    let translated = [Expr::CtStatusDnat, Expr::Verdict(Verdict::Jump(HAIRPIN.into()))];
-    Chain::base("postrouting", HookKind::Nat, Hook::Postrouting, priority::SRCNAT).rule(translated)
+    let translated = [
+        Expr::CtStatusDnat,
+        Expr::Verdict(Verdict::Jump(HAIRPIN.into())),
+    ];
+    Chain::base(
+        "postrouting",
+        HookKind::Nat,
+        Hook::Postrouting,
+        priority::SRCNAT,
+    )
+    .rule(translated)
 }
 
 /// Every address that clients may use for the Service.
@@ -148,7 +189,10 @@ fn addresses(service: &Value) -> Vec<Ipv4Addr> {
         .items("/status/loadBalancer/ingress")
         .iter()
         .map(|ingress| ingress.text("/ip"));
-    let external = service.items("/spec/externalIPs").iter().filter_map(Value::as_str);
+    let external = service
+        .items("/spec/externalIPs")
+        .iter()
+        .filter_map(Value::as_str);
     std::iter::once(service.text("/spec/clusterIP"))
         .chain(external)
         .chain(balanced)
@@ -174,7 +218,9 @@ fn targets(port: &Value, slices: &[&Value]) -> Vec<SocketAddr> {
     let mut ready = BTreeSet::new();
     let mut ending = BTreeSet::new();
     for slice in slices {
-        let Some(number) = slice_port(port, slice) else { continue };
+        let Some(number) = slice_port(port, slice) else {
+            continue;
+        };
         for endpoint in slice.items("/endpoints") {
             let conditions = &endpoint["conditions"];
             let into = if conditions["ready"] != false {
@@ -184,7 +230,10 @@ fn targets(port: &Value, slices: &[&Value]) -> Vec<SocketAddr> {
             } else {
                 continue;
             };
-            let ips = endpoint.items("/addresses").iter().filter_map(Value::as_str);
+            let ips = endpoint
+                .items("/addresses")
+                .iter()
+                .filter_map(Value::as_str);
             let ips = ips.filter_map(|ip| ip.parse::<Ipv4Addr>().ok());
             into.extend(ips.map(|ip| SocketAddr::from((ip, number))));
         }

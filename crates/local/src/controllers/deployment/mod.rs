@@ -18,7 +18,10 @@ use super::{pods, selector};
 use crate::clock::Clock;
 use crate::events::{Recorder, Type};
 
-const OWNER: OwnerKind = OwnerKind { api_version: "apps/v1", kind: "Deployment" };
+const OWNER: OwnerKind = OwnerKind {
+    api_version: "apps/v1",
+    kind: "Deployment",
+};
 
 /// The Deployment controller.
 pub struct Deployments {
@@ -37,10 +40,14 @@ impl Deployments {
     async fn sync(&self, deployment: &Object) -> Result<Next, Status> {
         if selector::is_empty(&deployment["spec"]["selector"]) {
             let text = "This deployment is selecting all pods. A non-empty selector is required.";
-            self.events.record(deployment, Type::Warning, "SelectingAll", text);
+            self.events
+                .record(deployment, Type::Warning, "SelectingAll", text);
             return Ok(Next::Done);
         }
-        let owned = self.api.claim(&gvr::REPLICA_SETS, deployment, OWNER).await?;
+        let owned = self
+            .api
+            .claim(&gvr::REPLICA_SETS, deployment, OWNER)
+            .await?;
         let hash = template::hash(&deployment["spec"]["template"]);
         let mut split = sets::split(deployment, &hash, owned);
         let mut round = Round::Found;
@@ -51,7 +58,10 @@ impl Deployments {
         let now = self.clock.now();
         let shown = status::status(&deployment, &split, round, now);
         let later = status::look_again(&deployment, &shown, now);
-        let shown = self.api.set_status(&gvr::DEPLOYMENTS, &deployment, shown).await?;
+        let shown = self
+            .api
+            .set_status(&gvr::DEPLOYMENTS, &deployment, shown)
+            .await?;
         self.clean_history(&shown, &split).await?;
         Ok(later.map_or(Next::Done, Next::After))
     }
@@ -101,7 +111,10 @@ impl Deployments {
         }
         let Some(new) = new else {
             let first = plan::rolling(desired, strategy, &plan::Set::default(), &old);
-            return Ok(Step { new: Some(first.new.unwrap_or(0)), old: vec![None; old.len()] });
+            return Ok(Step {
+                new: Some(first.new.unwrap_or(0)),
+                old: vec![None; old.len()],
+            });
         };
         Ok(plan::rolling(desired, strategy, &new, &old))
     }
@@ -112,7 +125,10 @@ impl Deployments {
             pod.controller()
                 .is_some_and(|owner| split.old.iter().any(|set| owner["uid"] == set.uid()))
         };
-        Ok(pods.iter().filter(|p| of_old(p) && !pods::is_finished(p)).count())
+        Ok(pods
+            .iter()
+            .filter(|p| of_old(p) && !pods::is_finished(p))
+            .count())
     }
 
     async fn create(
@@ -151,8 +167,12 @@ impl Deployments {
 
     fn scaled(&self, deployment: &Object, set: &Object, from: i64, to: i64) {
         let way = if to > from { "up" } else { "down" };
-        let text = format!("Scaled {way} replica set {} from {from} to {to}", set.name());
-        self.events.record(deployment, Type::Normal, "ScalingReplicaSet", &text);
+        let text = format!(
+            "Scaled {way} replica set {} from {from} to {to}",
+            set.name()
+        );
+        self.events
+            .record(deployment, Type::Normal, "ScalingReplicaSet", &text);
     }
 
     async fn mark_revision(&self, deployment: &Object, split: &Split) -> Result<Object, Status> {
@@ -191,7 +211,11 @@ impl Reconcile for Deployments {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Status> {
-        match self.api.find(&gvr::DEPLOYMENTS, &key.namespace, &key.name).await? {
+        match self
+            .api
+            .find(&gvr::DEPLOYMENTS, &key.namespace, &key.name)
+            .await?
+        {
             Some(deployment) => self.sync(&deployment).await,
             None => Ok(Next::Done),
         }

@@ -47,10 +47,7 @@ fn without_hash(template: &Value) -> Value {
     {
         labels.shift_remove(HASH_LABEL);
     }
-    if let Some(metadata) = template
-        .get_mut("metadata")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|_, v| !is_nothing(v));
     }
     template
@@ -123,11 +120,15 @@ mod tests {
 
     #[test]
     fn the_hash_label_and_empty_metadata_make_no_difference() {
-        let plain = json!({"metadata": {"labels": {"a": "1"}, "creationTimestamp": null}, "spec": {}});
+        let plain =
+            json!({"metadata": {"labels": {"a": "1"}, "creationTimestamp": null}, "spec": {}});
         let marked = with_hash(&plain, "xyz");
         assert_eq!(marked["metadata"]["labels"][HASH_LABEL], "xyz");
         assert!(same(&plain, &marked));
         assert_eq!(hash(&plain), hash(&marked));
-        assert!(!same(&plain, &json!({"metadata": {"labels": {"a": "1"}}, "spec": {"x": 1}})));
+        assert!(!same(
+            &plain,
+            &json!({"metadata": {"labels": {"a": "1"}}, "spec": {"x": 1}})
+        ));
     }
 }

@@ -38,11 +38,15 @@ impl Endpoints {
         let zone = self.zone(&pods).await?;
         let wanted = slices::wanted(service, &pods, zone.as_deref());
         self.write_slices(service, wanted).await?;
-        self.write_endpoints(service, legacy::subsets(service, &pods)).await
+        self.write_endpoints(service, legacy::subsets(service, &pods))
+            .await
     }
 
     async fn zone(&self, pods: &[Object]) -> Result<Option<String>, Status> {
-        let Some(node) = pods.iter().map(|p| p.text("/spec/nodeName")).find(|n| !n.is_empty())
+        let Some(node) = pods
+            .iter()
+            .map(|p| p.text("/spec/nodeName"))
+            .find(|n| !n.is_empty())
         else {
             return Ok(None);
         };
@@ -51,7 +55,10 @@ impl Endpoints {
     }
 
     async fn write_slices(&self, service: &Object, wanted: Vec<Value>) -> Result<(), Status> {
-        let mut present = self.api.list_in(&gvr::ENDPOINT_SLICES, service.namespace()).await?;
+        let mut present = self
+            .api
+            .list_in(&gvr::ENDPOINT_SLICES, service.namespace())
+            .await?;
         present.retain(|s| {
             s.label(SERVICE_NAME) == Some(service.name())
                 && s.label(slices::MANAGED_BY_LABEL) == Some(MANAGED_BY)
@@ -63,7 +70,12 @@ impl Endpoints {
         for slice in plan.create {
             if let Err(status) = self.api.create(&gvr::ENDPOINT_SLICES, slice).await {
                 let text = format!("Failed to create EndpointSlice: {status}");
-                self.events.record(service, Type::Warning, "FailedToCreateEndpointSlices", &text);
+                self.events.record(
+                    service,
+                    Type::Warning,
+                    "FailedToCreateEndpointSlices",
+                    &text,
+                );
                 return Err(status);
             }
         }
@@ -100,7 +112,10 @@ impl Endpoints {
 
     /// The Service is gone: the garbage collector takes its slices, this the Endpoints object.
     async fn remove(&self, key: &Key) -> Result<(), Status> {
-        let old = self.api.find(&gvr::ENDPOINTS, &key.namespace, &key.name).await?;
+        let old = self
+            .api
+            .find(&gvr::ENDPOINTS, &key.namespace, &key.name)
+            .await?;
         match old.filter(|e| e.label(legacy::MANAGED_BY_LABEL) == Some(legacy::MANAGED_BY)) {
             Some(old) => self.api.delete(&gvr::ENDPOINTS, &old).await,
             None => Ok(()),
@@ -121,7 +136,9 @@ pub fn selects(service: &Value, pod: &Value) -> bool {
 }
 
 fn has_selector(service: &Value) -> bool {
-    service["spec"]["selector"].as_object().is_some_and(|s| !s.is_empty())
+    service["spec"]["selector"]
+        .as_object()
+        .is_some_and(|s| !s.is_empty())
         && service.text("/spec/type") != "ExternalName"
 }
 
@@ -134,7 +151,11 @@ impl Reconcile for Endpoints {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Status> {
-        match self.api.find(&gvr::SERVICES, &key.namespace, &key.name).await? {
+        match self
+            .api
+            .find(&gvr::SERVICES, &key.namespace, &key.name)
+            .await?
+        {
             Some(service) if service.is_terminating() => {}
             Some(service) if has_selector(&service) => self.sync(&service).await?,
             Some(_) => {}
