@@ -53,30 +53,19 @@ impl Recorder {
     pub fn start(client: Client, component: &'static str, clock: Clock) -> Self {
         let (sender, receiver) = mpsc::channel(WAITING);
         tokio::spawn(write_all(client, receiver));
-        Self {
-            component,
-            host: "",
-            clock,
-            sender,
-        }
+        Self { component, host: "", clock, sender }
     }
 
     /// The same writer in the name of another component.
     #[must_use]
     pub fn component(&self, component: &'static str) -> Self {
-        Self {
-            component,
-            ..self.clone()
-        }
+        Self { component, ..self.clone() }
     }
 
     /// The same recorder with the node's name shown as the source's host.
     #[must_use]
     pub fn host(&self, host: &'static str) -> Self {
-        Self {
-            host,
-            ..self.clone()
-        }
+        Self { host, ..self.clone() }
     }
 
     /// Say `message` about `object` (which has `apiVersion`, `kind` and `metadata`).
@@ -85,14 +74,7 @@ impl Recorder {
     }
 
     /// Say `message` about a part of `object`, such as `spec.containers{app}`.
-    pub fn record_at(
-        &self,
-        object: &Value,
-        field_path: Option<&str>,
-        kind: Type,
-        reason: &str,
-        message: &str,
-    ) {
+    pub fn record_at(&self, object: &Value, field_path: Option<&str>, kind: Type, reason: &str, message: &str) {
         let note = Note {
             key: NoteKey {
                 object: reference(object, field_path),
@@ -105,11 +87,7 @@ impl Recorder {
             at: self.clock.now(),
         };
         if self.sender.try_send(note).is_err() {
-            tracing::warn!(
-                reason,
-                message,
-                "event dropped: too many wait to be written"
-            );
+            tracing::warn!(reason, message, "event dropped: too many wait to be written");
         }
     }
 }
@@ -173,11 +151,7 @@ struct Writer {
 }
 
 async fn write_all(client: Client, mut notes: mpsc::Receiver<Note>) {
-    let mut writer = Writer {
-        client,
-        written: HashMap::new(),
-        last: 0,
-    };
+    let mut writer = Writer { client, written: HashMap::new(), last: 0 };
     while let Some(note) = notes.recv().await {
         if writer.written.len() >= REMEMBERED {
             writer.written.clear();
@@ -199,34 +173,20 @@ impl Writer {
         }
         let time = u64::try_from(note.at.as_nanosecond()).unwrap_or(0);
         self.last = time.max(self.last + 1);
-        let made = self
-            .client
-            .create(&gvr::EVENTS, event(&note, self.last))
-            .await?;
-        let text = |field: &str| {
-            made["metadata"][field]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned()
-        };
-        let before = Written {
-            namespace: text("namespace"),
-            name: text("name"),
-            count: 1,
-        };
+        let made = self.client.create(&gvr::EVENTS, "", event(&note, self.last)).await?;
+        let text = |field: &str| made["metadata"][field].as_str().unwrap_or_default().to_owned();
+        let before = Written { namespace: text("namespace"), name: text("name"), count: 1 };
         self.written.insert(note.key, before);
         Ok(())
     }
 }
 
 async fn count_again(client: &Client, before: &mut Written, at: Timestamp) -> Result<(), Status> {
-    let event = client
-        .get(&gvr::EVENTS, &before.namespace, &before.name)
-        .await?;
+    let event = client.get(&gvr::EVENTS, &before.namespace, &before.name).await?;
     let mut event = Value::clone(&event);
     event["count"] = (before.count + 1).into();
     event["lastTimestamp"] = stamp(at).into();
-    client.update(&gvr::EVENTS, event).await?;
+    client.update(&gvr::EVENTS, &before.namespace, event).await?;
     before.count += 1;
     Ok(())
 }
@@ -281,10 +241,7 @@ mod tests {
         assert_eq!(event["metadata"]["namespace"], "n");
         assert_eq!(event["involvedObject"]["fieldPath"], "spec.containers{c}");
         assert_eq!(event["involvedObject"]["uid"], "u");
-        assert_eq!(
-            event["source"],
-            json!({"component": "kubelet", "host": "lateen"})
-        );
+        assert_eq!(event["source"], json!({"component": "kubelet", "host": "lateen"}));
         assert_eq!(event["type"], "Warning");
         assert_eq!(event["firstTimestamp"], "1970-01-01T00:00:01Z");
     }

@@ -66,11 +66,7 @@ pub(super) fn open(socket: WebSocket, wanted: Wanted) -> Process {
     }
 }
 
-async fn receive(
-    mut messages: SplitStream<WebSocket>,
-    mut stdin: Option<DuplexStream>,
-    mut resizes: Resizes,
-) {
+async fn receive(mut messages: SplitStream<WebSocket>, mut stdin: Option<DuplexStream>, mut resizes: Resizes) {
     while let Some(Ok(message)) = messages.next().await {
         let bytes = match message {
             Message::Binary(bytes) => bytes,
@@ -108,11 +104,7 @@ async fn pump(mut from: DuplexStream, channel: u8, out: mpsc::Sender<Bytes>) {
 }
 
 /// Send messages until all streams have ended, then close the connection.
-async fn send(
-    mut sink: SplitSink<WebSocket, Message>,
-    mut outgoing: mpsc::Receiver<Bytes>,
-    first: u8,
-) {
+async fn send(mut sink: SplitSink<WebSocket, Message>, mut outgoing: mpsc::Receiver<Bytes>, first: u8) {
     // An empty message tells the client that the streams are open.
     let opened = Message::Binary(Bytes::copy_from_slice(&[first]));
     if sink.send(opened).await.is_err() {
@@ -123,9 +115,6 @@ async fn send(
             return;
         }
     }
-    let close = CloseFrame {
-        code: NORMAL_CLOSURE,
-        reason: "".into(),
-    };
+    let close = CloseFrame { code: NORMAL_CLOSURE, reason: "".into() };
     let _ = sink.send(Message::Close(Some(close))).await;
 }

@@ -52,16 +52,9 @@ pub(super) async fn serve(
     let container = container(pod, query)?;
     let wanted = Wanted::of(query)?;
     if matches!(&job, Job::Exec(command) if command.is_empty()) {
-        return Err(Status::bad_request(
-            "you must specify at least 1 command for the container",
-        ));
+        return Err(Status::bad_request("you must specify at least 1 command for the container"));
     }
-    let run = Run {
-        job,
-        container,
-        tty: wanted.tty,
-        runtime,
-    };
+    let run = Run { job, container, tty: wanted.tty, runtime };
     match Upgrade::of(request).await? {
         Upgrade::WebSocket(upgrade) => {
             let (upgrade, _) = choose_protocol(*upgrade, &channels::PROTOCOLS)?;
@@ -89,11 +82,7 @@ struct Run {
 impl Run {
     /// Run the job to its end, or until the client is gone, and tell the client how it ended.
     async fn run(self, process: Process) {
-        let Process {
-            io,
-            mut error,
-            mut gone,
-        } = process;
+        let Process { io, mut error, mut gone } = process;
         let (container, tty) = (self.container, self.tty);
         let ended = match self.job {
             Job::Exec(command) => self.runtime.exec(container, command, tty, io),
@@ -209,13 +198,7 @@ impl Resizes {
 
     pub(super) fn channel() -> (Self, mpsc::Receiver<TerminalSize>) {
         let (sizes, receiver) = mpsc::channel(4);
-        (
-            Self {
-                waiting: Vec::new(),
-                sizes,
-            },
-            receiver,
-        )
+        (Self { waiting: Vec::new(), sizes }, receiver)
     }
 
     /// Take the next bytes. A size that nobody waits for is dropped: a later one replaces it.
@@ -243,20 +226,8 @@ mod tests {
         let (mut resizes, mut sizes) = Resizes::channel();
         resizes.feed(b"{\"Width\":80,\"Height\":24}\n{\"Width\":");
         resizes.feed(b"100,\"Height\":30}\n");
-        assert_eq!(
-            sizes.try_recv().unwrap(),
-            TerminalSize {
-                width: 80,
-                height: 24
-            }
-        );
-        assert_eq!(
-            sizes.try_recv().unwrap(),
-            TerminalSize {
-                width: 100,
-                height: 30
-            }
-        );
+        assert_eq!(sizes.try_recv().unwrap(), TerminalSize { width: 80, height: 24 });
+        assert_eq!(sizes.try_recv().unwrap(), TerminalSize { width: 100, height: 30 });
     }
 
     #[test]
@@ -264,10 +235,7 @@ mod tests {
         assert_eq!(outcome(Ok(Exit { code: 0 }))["status"], "Success");
         let failed = outcome(Ok(Exit { code: 3 }));
         assert_eq!(failed["reason"], "NonZeroExitCode");
-        assert_eq!(
-            failed["details"]["causes"][0],
-            json!({"reason": "ExitCode", "message": "3"})
-        );
+        assert_eq!(failed["details"]["causes"][0], json!({"reason": "ExitCode", "message": "3"}));
         let broken = outcome(Err(Status::bad_request("no shell")));
         assert_eq!(broken["status"], "Failure");
         assert_eq!(broken["message"], "no shell");

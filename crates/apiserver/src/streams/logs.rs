@@ -11,11 +11,7 @@ use super::query::{Query, container, log_options};
 use crate::runtime::PodRuntime;
 use crate::status::Status;
 
-pub(super) async fn serve(
-    pod: &Value,
-    query: &Query,
-    runtime: Arc<dyn PodRuntime>,
-) -> Result<Response<Body>, Status> {
+pub(super) async fn serve(pod: &Value, query: &Query, runtime: Arc<dyn PodRuntime>) -> Result<Response<Body>, Status> {
     let container = container(pod, query)?;
     let lines = runtime.logs(container, log_options(query)?).await?;
     let mut response = Response::new(Body::from_stream(lines));

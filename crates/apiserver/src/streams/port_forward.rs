@@ -31,16 +31,10 @@ pub(super) async fn serve(
 ) -> Result<Response<Body>, Status> {
     if pod["status"]["phase"] != "Running" {
         let phase = pod["status"]["phase"].as_str().unwrap_or("unknown");
-        let text =
-            format!("unable to forward port because pod is not running. Current status={phase}");
+        let text = format!("unable to forward port because pod is not running. Current status={phase}");
         return Err(Status::bad_request(text));
     }
-    let metadata = |field: &str| {
-        pod["metadata"][field]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let metadata = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
     let pod = ContainerRef {
         namespace: metadata("namespace"),
         pod: metadata("name"),
@@ -81,14 +75,8 @@ async fn forward(mut session: Session, pod: ContainerRef, runtime: Arc<dyn PodRu
             pairs.remove(&id);
             continue;
         }
-        if let Pair {
-            error: Some(_),
-            data: Some(_),
-        } = pair
-            && let Some(Pair {
-                error: Some(error),
-                data: Some((port, data)),
-            }) = pairs.remove(&id)
+        if let Pair { error: Some(_), data: Some(_) } = pair
+            && let Some(Pair { error: Some(error), data: Some((port, data)) }) = pairs.remove(&id)
         {
             let (pod, runtime) = (pod.clone(), Arc::clone(&runtime));
             connections.spawn(connect(runtime, pod, port, data, error));

@@ -10,10 +10,7 @@ pub(super) struct Query(Vec<(String, String)>);
 
 impl Query {
     pub(super) fn parse(query: Option<&str>) -> Self {
-        let pairs = query
-            .unwrap_or_default()
-            .split('&')
-            .filter(|p| !p.is_empty());
+        let pairs = query.unwrap_or_default().split('&').filter(|p| !p.is_empty());
         let split = |pair: &str| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (decode(name), decode(value))
@@ -25,14 +22,8 @@ impl Query {
         self.all(name).next().filter(|v| !v.is_empty())
     }
 
-    pub(super) fn all<'a, 'n>(
-        &'a self,
-        name: &'n str,
-    ) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
-        self.0
-            .iter()
-            .filter(move |(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
+    pub(super) fn all<'a, 'n>(&'a self, name: &'n str) -> impl Iterator<Item = &'a str> + use<'a, 'n> {
+        self.0.iter().filter(move |(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
     pub(super) fn flag(&self, name: &str) -> bool {
@@ -41,9 +32,7 @@ impl Query {
 
     fn number(&self, name: &str) -> Result<Option<u64>, Status> {
         let parse = |text: &str| {
-            text.parse().map_err(|_| {
-                Status::bad_request(format!("{name} must be a whole number, not {text:?}"))
-            })
+            text.parse().map_err(|_| Status::bad_request(format!("{name} must be a whole number, not {text:?}")))
         };
         self.one(name).map(parse).transpose()
     }
@@ -56,10 +45,7 @@ fn decode(text: &str) -> String {
     let mut at = 0;
     while at < bytes.len() {
         let hex = (bytes[at] == b'%')
-            .then(|| {
-                text.get(at + 1..at + 3)
-                    .and_then(|h| u8::from_str_radix(h, 16).ok())
-            })
+            .then(|| text.get(at + 1..at + 3).and_then(|h| u8::from_str_radix(h, 16).ok()))
             .flatten();
         match (bytes[at], hex) {
             (_, Some(byte)) => {
@@ -104,9 +90,7 @@ impl Wanted {
 /// The options of a log request.
 pub(super) fn log_options(query: &Query) -> Result<LogOptions, Status> {
     if query.one("sinceSeconds").is_some() && query.one("sinceTime").is_some() {
-        return Err(Status::bad_request(
-            "give sinceSeconds or sinceTime, not both",
-        ));
+        return Err(Status::bad_request("give sinceSeconds or sinceTime, not both"));
     }
     Ok(LogOptions {
         follow: query.flag("follow"),
@@ -121,18 +105,10 @@ pub(super) fn log_options(query: &Query) -> Result<LogOptions, Status> {
 
 /// The container that the request means: the named one, else the pod's only one.
 pub(super) fn container(pod: &Value, query: &Query) -> Result<ContainerRef, Status> {
-    let metadata = |field: &str| {
-        pod["metadata"][field]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let metadata = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
     let names = |list: &str| -> Vec<&str> {
         let containers = pod["spec"][list].as_array().map_or(&[][..], Vec::as_slice);
-        containers
-            .iter()
-            .filter_map(|c| c["name"].as_str())
-            .collect()
+        containers.iter().filter_map(|c| c["name"].as_str()).collect()
     };
     let main = names("containers");
     let (init, debug) = (names("initContainers"), names("ephemeralContainers"));
@@ -171,9 +147,7 @@ mod tests {
 
     #[test]
     fn parameters_are_decoded_and_kept_in_order() {
-        let query = Query::parse(Some(
-            "command=sh&command=-c&command=echo+%22a%26b%22%20%zz&tty=true",
-        ));
+        let query = Query::parse(Some("command=sh&command=-c&command=echo+%22a%26b%22%20%zz&tty=true"));
         let command: Vec<_> = query.all("command").collect();
         assert_eq!(command, ["sh", "-c", "echo \"a&b\" %zz"]);
         assert!(query.flag("tty") && !query.flag("stdin"));
@@ -188,20 +162,10 @@ mod tests {
         };
         let ask = |pod: &Value, query| container(pod, &Query::parse(Some(query)));
         assert_eq!(ask(&pod(&["a"]), "").unwrap().container, "a");
-        assert_eq!(
-            ask(&pod(&["a", "b"]), "container=b").unwrap().container,
-            "b"
-        );
-        assert_eq!(
-            ask(&pod(&["a", "b"]), "container=init").unwrap().container,
-            "init"
-        );
+        assert_eq!(ask(&pod(&["a", "b"]), "container=b").unwrap().container, "b");
+        assert_eq!(ask(&pod(&["a", "b"]), "container=init").unwrap().container, "init");
         let unclear = ask(&pod(&["a", "b"]), "").unwrap_err();
-        assert!(
-            unclear
-                .message
-                .contains("choose one of: [a b] or one of the init containers: [init]")
-        );
+        assert!(unclear.message.contains("choose one of: [a b] or one of the init containers: [init]"));
         let wrong = ask(&pod(&["a"]), "container=x").unwrap_err();
         assert_eq!(wrong.code, 400);
     }
@@ -211,10 +175,7 @@ mod tests {
         let parse = |query| log_options(&Query::parse(Some(query)));
         let options = parse("follow=true&tailLines=5&timestamps=true&limitBytes=10").unwrap();
         assert!(options.follow && options.timestamps);
-        assert_eq!(
-            (options.tail_lines, options.limit_bytes),
-            (Some(5), Some(10))
-        );
+        assert_eq!((options.tail_lines, options.limit_bytes), (Some(5), Some(10)));
         assert_eq!(parse("tailLines=x").unwrap_err().code, 400);
         assert!(parse("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z").is_err());
     }

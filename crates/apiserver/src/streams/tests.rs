@@ -23,26 +23,12 @@ use crate::runtime::{ContainerRef, Duplex, Exit, LogOptions, LogStream, ProcessI
 struct Fake;
 
 impl PodRuntime for Fake {
-    fn logs(
-        &self,
-        _: ContainerRef,
-        options: LogOptions,
-    ) -> BoxFuture<'_, Result<LogStream, Status>> {
+    fn logs(&self, _: ContainerRef, options: LogOptions) -> BoxFuture<'_, Result<LogStream, Status>> {
         async move {
-            let lines = if options.tail_lines == Some(1) {
-                "three\n"
-            } else {
-                "one\ntwo\nthree\n"
-            };
-            let pieces = lines
-                .split_inclusive('\n')
-                .map(|l| Ok(Bytes::from_static(l.as_bytes())));
+            let lines = if options.tail_lines == Some(1) { "three\n" } else { "one\ntwo\nthree\n" };
+            let pieces = lines.split_inclusive('\n').map(|l| Ok(Bytes::from_static(l.as_bytes())));
             let stream = futures::stream::iter(pieces.collect::<Vec<_>>());
-            Ok(if options.follow {
-                stream.chain(futures::stream::pending()).boxed()
-            } else {
-                stream.boxed()
-            })
+            Ok(if options.follow { stream.chain(futures::stream::pending()).boxed() } else { stream.boxed() })
         }
         .boxed()
     }
@@ -60,9 +46,7 @@ impl PodRuntime for Fake {
                 "cat" => {
                     let mut stdin = io.stdin.take().unwrap();
                     let copied = tokio::io::copy(&mut stdin, &mut out).await.unwrap();
-                    Ok(Exit {
-                        code: i32::from(copied == 0),
-                    })
+                    Ok(Exit { code: i32::from(copied == 0) })
                 }
                 "big" => {
                     let block = [b'x'; 10_000];
@@ -72,12 +56,7 @@ impl PodRuntime for Fake {
                     Ok(Exit { code: 0 })
                 }
                 "fail" => {
-                    io.stderr
-                        .take()
-                        .unwrap()
-                        .write_all(b"it failed\n")
-                        .await
-                        .unwrap();
+                    io.stderr.take().unwrap().write_all(b"it failed\n").await.unwrap();
                     Ok(Exit { code: 42 })
                 }
                 other => Err(Status::bad_request(format!("no command {other:?}"))),
@@ -86,29 +65,15 @@ impl PodRuntime for Fake {
         .boxed()
     }
 
-    fn attach(
-        &self,
-        _: ContainerRef,
-        _tty: bool,
-        mut io: ProcessIo,
-    ) -> BoxFuture<'_, Result<Exit, Status>> {
+    fn attach(&self, _: ContainerRef, _tty: bool, mut io: ProcessIo) -> BoxFuture<'_, Result<Exit, Status>> {
         async move {
-            io.stdout
-                .take()
-                .unwrap()
-                .write_all(b"attached\n")
-                .await
-                .unwrap();
+            io.stdout.take().unwrap().write_all(b"attached\n").await.unwrap();
             Ok(Exit { code: 0 })
         }
         .boxed()
     }
 
-    fn port_forward(
-        &self,
-        _: ContainerRef,
-        port: u16,
-    ) -> BoxFuture<'_, Result<Pin<Box<dyn Duplex>>, Status>> {
+    fn port_forward(&self, _: ContainerRef, port: u16) -> BoxFuture<'_, Result<Pin<Box<dyn Duplex>>, Status>> {
         async move {
             if port != 7 {
                 return Err(Status::unavailable("connection refused"));
@@ -149,16 +114,8 @@ async fn server() -> SocketAddr {
         {"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod", "verbs": ["get", "list"]}]});
     let base = "/api/v1/namespaces/default/pods/p";
     let mut app = Router::new()
-        .route(
-            "/api",
-            get(Json(json!({"kind": "APIVersions", "versions": ["v1"]}))),
-        )
-        .route(
-            "/apis",
-            get(Json(
-                json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []}),
-            )),
-        )
+        .route("/api", get(Json(json!({"kind": "APIVersions", "versions": ["v1"]}))))
+        .route("/apis", get(Json(json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": []}))))
         .route("/api/v1", get(Json(resources)))
         .route(base, get(Json(pod())));
     for (path, kind) in [
@@ -183,11 +140,7 @@ struct Kubectl {
 
 impl Kubectl {
     async fn new(websockets: bool) -> Self {
-        Self {
-            home: tempfile::tempdir().unwrap(),
-            server: server().await,
-            websockets,
-        }
+        Self { home: tempfile::tempdir().unwrap(), server: server().await, websockets }
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -211,10 +164,7 @@ impl Kubectl {
 
     async fn pipe(&self, args: &[&str], input: &[u8]) -> Output {
         let mut command = self.command(args);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut stdin = child.stdin.take().unwrap();
         let input = input.to_vec();
@@ -238,10 +188,7 @@ async fn exec_carries_output_errors_and_the_exit_code() {
         assert!(stderr.contains("exit code 42"), "{stderr}");
         assert_eq!(failed.status.code(), Some(42));
         let unknown = kubectl.run(&["exec", "p", "--", "nope"]).await;
-        assert!(
-            text(&unknown.stderr).contains("no command \"nope\""),
-            "{unknown:?}"
-        );
+        assert!(text(&unknown.stderr).contains("no command \"nope\""), "{unknown:?}");
     }
 }
 
@@ -250,20 +197,10 @@ async fn exec_carries_much_input_and_output() {
     for websockets in [true, false] {
         let kubectl = Kubectl::new(websockets).await;
         let big = kubectl.run(&["exec", "p", "--", "big"]).await;
-        assert_eq!(
-            (big.stdout.len(), big.status.code()),
-            (2_000_000, Some(0)),
-            "{websockets}"
-        );
+        assert_eq!((big.stdout.len(), big.status.code()), (2_000_000, Some(0)), "{websockets}");
         let input = vec![b'y'; 1_000_000];
-        let cat = kubectl
-            .pipe(&["exec", "-i", "p", "--", "cat"], &input)
-            .await;
-        assert_eq!(
-            (cat.stdout.len(), cat.status.code()),
-            (input.len(), Some(0)),
-            "{websockets}"
-        );
+        let cat = kubectl.pipe(&["exec", "-i", "p", "--", "cat"], &input).await;
+        assert_eq!((cat.stdout.len(), cat.status.code()), (input.len(), Some(0)), "{websockets}");
     }
 }
 
@@ -279,33 +216,14 @@ async fn attach_joins_the_main_process() {
 #[tokio::test(flavor = "multi_thread")]
 async fn logs_come_whole_in_part_and_while_they_are_written() {
     let kubectl = Kubectl::new(true).await;
-    assert_eq!(
-        text(&kubectl.run(&["logs", "p"]).await.stdout),
-        "one\ntwo\nthree\n"
-    );
-    assert_eq!(
-        text(&kubectl.run(&["logs", "p", "--tail=1"]).await.stdout),
-        "three\n"
-    );
-    let mut follow = kubectl
-        .command(&["logs", "-f", "p"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    assert_eq!(text(&kubectl.run(&["logs", "p"]).await.stdout), "one\ntwo\nthree\n");
+    assert_eq!(text(&kubectl.run(&["logs", "p", "--tail=1"]).await.stdout), "three\n");
+    let mut follow = kubectl.command(&["logs", "-f", "p"]).stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = [0; 14];
-    follow
-        .stdout
-        .take()
-        .unwrap()
-        .read_exact(&mut lines)
-        .await
-        .unwrap();
+    follow.stdout.take().unwrap().read_exact(&mut lines).await.unwrap();
     assert_eq!(text(&lines), "one\ntwo\nthree\n");
     let unknown = kubectl.run(&["logs", "p", "-c", "x"]).await;
-    assert!(
-        text(&unknown.stderr).contains("container x is not valid"),
-        "{unknown:?}"
-    );
+    assert!(text(&unknown.stderr).contains("container x is not valid"), "{unknown:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -334,11 +252,7 @@ async fn forwarded_ports_carry_several_connections_and_report_refusals() {
         assert!(rest.is_empty());
         let mut errors = BufReader::new(forward.stderr.take().unwrap()).lines();
         loop {
-            let line = errors
-                .next_line()
-                .await
-                .unwrap()
-                .expect("the refusal is reported");
+            let line = errors.next_line().await.unwrap().expect("the refusal is reported");
             if line.contains("connection refused") {
                 break;
             }
@@ -352,9 +266,7 @@ async fn local_ports(forward: &mut Child) -> (SocketAddr, SocketAddr) {
     let (mut echo, mut refused) = (None, None);
     loop {
         let line = lines.next_line().await.unwrap().expect("kubectl listens");
-        let Some((address, port)) = line
-            .strip_prefix("Forwarding from ")
-            .and_then(|rest| rest.split_once(" -> "))
+        let Some((address, port)) = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split_once(" -> "))
         else {
             continue;
         };

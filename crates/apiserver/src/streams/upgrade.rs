@@ -41,13 +41,9 @@ impl Upgrade {
                 let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &())
                     .await
                     .map_err(|rejection| Status::bad_request(rejection.to_string()))?;
-                Ok(Self::WebSocket(Box::new(
-                    upgrade.max_message_size(MESSAGE_LIMIT),
-                )))
+                Ok(Self::WebSocket(Box::new(upgrade.max_message_size(MESSAGE_LIMIT))))
             }
-            _ => Err(Status::bad_request(
-                "Upgrade request required: ask for a WebSocket or for SPDY/3.1",
-            )),
+            _ => Err(Status::bad_request("Upgrade request required: ask for a WebSocket or for SPDY/3.1")),
         }
     }
 }
@@ -57,10 +53,8 @@ pub(super) fn choose_protocol(
     upgrade: WebSocketUpgrade,
     ours: &[&'static str],
 ) -> Result<(WebSocketUpgrade, &'static str), Status> {
-    let offered: Vec<String> = upgrade
-        .requested_protocols()
-        .filter_map(|p| p.to_str().ok().map(str::to_owned))
-        .collect();
+    let offered: Vec<String> =
+        upgrade.requested_protocols().filter_map(|p| p.to_str().ok().map(str::to_owned)).collect();
     let chosen = choose(&offered, ours)?;
     Ok((upgrade.protocols([chosen]), chosen))
 }
@@ -81,11 +75,7 @@ fn choose(offered: &[String], ours: &[&'static str]) -> Result<&'static str, Sta
 
 impl SpdyUpgrade {
     /// Switch to the first of `ours` that the client offers; `run` gets the connection.
-    pub(super) fn accept<F, Fut>(
-        self,
-        ours: &[&'static str],
-        run: F,
-    ) -> Result<Response<Body>, Status>
+    pub(super) fn accept<F, Fut>(self, ours: &[&'static str], run: F) -> Result<Response<Body>, Status>
     where
         F: FnOnce(TokioIo<hyper::upgrade::Upgraded>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send,
@@ -126,14 +116,8 @@ mod tests {
 
     #[test]
     fn the_first_protocol_that_both_speak_is_chosen() {
-        let offered = [
-            "v4.channel.k8s.io".to_owned(),
-            "v5.channel.k8s.io".to_owned(),
-        ];
-        assert_eq!(
-            choose(&offered, &["v5.channel.k8s.io", "v4.channel.k8s.io"]).unwrap(),
-            "v5.channel.k8s.io"
-        );
+        let offered = ["v4.channel.k8s.io".to_owned(), "v5.channel.k8s.io".to_owned()];
+        assert_eq!(choose(&offered, &["v5.channel.k8s.io", "v4.channel.k8s.io"]).unwrap(), "v5.channel.k8s.io");
         let none = choose(&offered, &["portforward.k8s.io"]).unwrap_err();
         assert!(none.message.contains("v5.channel.k8s.io"));
     }

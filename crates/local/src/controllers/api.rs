@@ -1,6 +1,6 @@
 //! The API server as controllers use it.
 
-use lateen_apiserver::{Client, Gvr, Object, Status};
+use lateen_apiserver::{Client, DeleteOptions, Gvr, Object, Status};
 use serde_json::{Value, json};
 
 use super::object::{Meta, controller_ref, map_mut};
@@ -18,10 +18,7 @@ pub struct Key {
 impl Key {
     /// A key by its parts.
     pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { namespace: namespace.into(), name: name.into() }
     }
 
     /// The key of `object`.
@@ -49,12 +46,7 @@ pub struct Api {
 
 impl Api {
     /// The object, or `None` where there is none.
-    pub async fn find(
-        &self,
-        gvr: &Gvr,
-        namespace: &str,
-        name: &str,
-    ) -> Result<Option<Object>, Status> {
+    pub async fn find(&self, gvr: &Gvr, namespace: &str, name: &str) -> Result<Option<Object>, Status> {
         match self.client.get(gvr, namespace, name).await {
             Ok(object) => Ok(Some(object)),
             Err(status) if status.code == 404 => Ok(None),
@@ -69,35 +61,38 @@ impl Api {
 
     /// Make an object.
     pub async fn create(&self, gvr: &Gvr, object: Value) -> Result<Object, Status> {
-        self.client.create(gvr, object).await
+        self.client.create(gvr, "", object).await
     }
 
     /// Write an object back; a conflict is an error and the work is tried again.
     pub async fn update(&self, gvr: &Gvr, object: Value) -> Result<Object, Status> {
-        self.client.update(gvr, object).await
+        let namespace = object.namespace().to_owned();
+        self.client.update(gvr, &namespace, object).await
     }
 
     /// Put `status` into `object` and write it, if that changes anything.
-    pub async fn set_status(
-        &self,
-        gvr: &Gvr,
-        object: &Object,
-        status: Value,
-    ) -> Result<Object, Status> {
+    pub async fn set_status(&self, gvr: &Gvr, object: &Object, status: Value) -> Result<Object, Status> {
         if object["status"] == status {
             return Ok(object.clone());
         }
         let mut new = Value::clone(object);
         map_mut(&mut new, "").insert("status".into(), status);
-        self.client.update_status(gvr, new).await
+        self.client.update_status(gvr, object.namespace(), new).await
     }
 
     /// Delete this very object; that it is gone already is fine.
     pub async fn delete(&self, gvr: &Gvr, object: &Value) -> Result<(), Status> {
-        let options = json!({"preconditions": {"uid": object.uid()}});
-        let done = self
-            .client
-            .delete(gvr, object.namespace(), object.name(), options);
+        self.delete_with(gvr, object, None).await
+    }
+
+    /// The same, saying what becomes of the objects that it owns.
+    pub async fn delete_with(&self, gvr: &Gvr, object: &Value, propagation: Option<&str>) -> Result<(), Status> {
+        let options = DeleteOptions {
+            uid: Some(object.uid().to_owned()),
+            propagation_policy: propagation.map(str::to_owned),
+            ..DeleteOptions::default()
+        };
+        let done = self.client.delete(gvr, object.namespace(), object.name(), &options);
         match done.await {
             Ok(_) => Ok(()),
             Err(status) if status.code == 404 => Ok(()),
@@ -109,12 +104,7 @@ impl Api {
     ///
     /// Those that match its selector and have no controller are adopted; those that it controls
     /// but no longer match are let go.
-    pub async fn claim(
-        &self,
-        gvr: &Gvr,
-        owner: &Value,
-        kind: OwnerKind,
-    ) -> Result<Vec<Object>, Status> {
+    pub async fn claim(&self, gvr: &Gvr, owner: &Value, kind: OwnerKind) -> Result<Vec<Object>, Status> {
         let mut mine = Vec::new();
         for object in self.list_in(gvr, owner.namespace()).await? {
             match claim_of(owner, &object) {
@@ -143,11 +133,7 @@ fn claim_of(owner: &Value, object: &Value) -> Claim {
     let fits = selector::matches(&owner["spec"]["selector"], labels);
     match object.controller() {
         Some(reference) if reference["uid"] == owner.uid() => {
-            if fits || owner.is_terminating() || object.is_terminating() {
-                Claim::Mine
-            } else {
-                Claim::Release
-            }
+            if fits || owner.is_terminating() || object.is_terminating() { Claim::Mine } else { Claim::Release }
         }
         Some(_) => Claim::None,
         None if fits && !owner.is_terminating() && !object.is_terminating() => Claim::Adopt,
@@ -158,10 +144,7 @@ fn claim_of(owner: &Value, object: &Value) -> Claim {
 fn adopted(object: &Value, owner: &Value, kind: OwnerKind) -> Value {
     let mut object = object.clone();
     let reference = controller_ref(owner, kind.api_version, kind.kind);
-    match map_mut(&mut object, "/metadata")
-        .entry("ownerReferences")
-        .or_insert(json!([]))
-    {
+    match map_mut(&mut object, "/metadata").entry("ownerReferences").or_insert(json!([])) {
         Value::Array(list) => list.push(reference),
         other => *other = json!([reference]),
     }
@@ -170,10 +153,7 @@ fn adopted(object: &Value, owner: &Value, kind: OwnerKind) -> Value {
 
 fn released(object: &Value, owner: &Value) -> Value {
     let mut object = object.clone();
-    if let Some(list) = object
-        .pointer_mut("/metadata/ownerReferences")
-        .and_then(Value::as_array_mut)
-    {
+    if let Some(list) = object.pointer_mut("/metadata/ownerReferences").and_then(Value::as_array_mut) {
         list.retain(|r| r["uid"] != owner.uid());
     }
     object
@@ -190,10 +170,7 @@ mod tests {
             "spec": {"selector": {"matchLabels": {"app": "a"}}},
         });
         let object = |app: &str, controller: Option<&str>| {
-            let refs: Vec<Value> = controller
-                .iter()
-                .map(|uid| json!({"uid": uid, "controller": true}))
-                .collect();
+            let refs: Vec<Value> = controller.iter().map(|uid| json!({"uid": uid, "controller": true})).collect();
             json!({"metadata": {"labels": {"app": app}, "ownerReferences": refs}})
         };
         let cases = [
@@ -206,15 +183,9 @@ mod tests {
         for (object, expect) in cases {
             assert_eq!(claim_of(&owner, &object), expect, "{object}");
         }
-        let kind = OwnerKind {
-            api_version: "apps/v1",
-            kind: "ReplicaSet",
-        };
+        let kind = OwnerKind { api_version: "apps/v1", kind: "ReplicaSet" };
         let taken = adopted(&object("a", None), &owner, kind);
         assert_eq!(claim_of(&owner, &taken), Claim::Mine);
-        assert_eq!(
-            released(&taken, &owner)["metadata"]["ownerReferences"],
-            json!([])
-        );
+        assert_eq!(released(&taken, &owner)["metadata"]["ownerReferences"], json!([]));
     }
 }

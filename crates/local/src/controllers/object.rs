@@ -61,9 +61,7 @@ impl Meta for Value {
     }
 
     fn controller(&self) -> Option<&Value> {
-        self.items("/metadata/ownerReferences")
-            .iter()
-            .find(|r| r["controller"] == true)
+        self.items("/metadata/ownerReferences").iter().find(|r| r["controller"] == true)
     }
 
     fn created(&self) -> Option<Timestamp> {
@@ -79,15 +77,11 @@ impl Meta for Value {
     }
 
     fn items(&self, pointer: &str) -> &[Value] {
-        self.pointer(pointer)
-            .and_then(Value::as_array)
-            .map_or(&[], Vec::as_slice)
+        self.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
     }
 
     fn condition(&self, kind: &str) -> Option<&Value> {
-        self.items("/status/conditions")
-            .iter()
-            .find(|c| c["type"] == kind)
+        self.items("/status/conditions").iter().find(|c| c["type"] == kind)
     }
 }
 
@@ -129,10 +123,7 @@ fn as_map(value: &mut Value) -> &mut Map<String, Value> {
 ///
 /// The time of the last transition is kept while `status` stays the same.
 pub fn set_condition(conditions: &mut Vec<Value>, mut condition: Value) {
-    match conditions
-        .iter_mut()
-        .find(|c| c["type"] == condition["type"])
-    {
+    match conditions.iter_mut().find(|c| c["type"] == condition["type"]) {
         Some(old) => {
             if old["status"] == condition["status"] && !old["lastTransitionTime"].is_null() {
                 condition["lastTransitionTime"] = old["lastTransitionTime"].clone();
@@ -161,16 +152,12 @@ mod tests {
     fn a_map_is_made_with_its_parents() {
         let mut value = json!({"spec": {"a": 1}});
         map_mut(&mut value, "/spec/template/metadata/labels").insert("k".into(), json!("v"));
-        assert_eq!(
-            value,
-            json!({"spec": {"a": 1, "template": {"metadata": {"labels": {"k": "v"}}}}})
-        );
+        assert_eq!(value, json!({"spec": {"a": 1, "template": {"metadata": {"labels": {"k": "v"}}}}}));
     }
 
     #[test]
     fn a_condition_keeps_its_transition_time_while_its_status_stays() {
-        let mut conditions =
-            vec![json!({"type": "A", "status": "True", "lastTransitionTime": "t0"})];
+        let mut conditions = vec![json!({"type": "A", "status": "True", "lastTransitionTime": "t0"})];
         let new = |status: &str| json!({"type": "A", "status": status, "lastTransitionTime": "t1"});
         set_condition(&mut conditions, new("True"));
         assert_eq!(conditions[0]["lastTransitionTime"], "t0");

@@ -43,9 +43,7 @@ pub fn until_available(pod: &Value, min_ready: i64, now: Timestamp) -> Option<Du
         return Some(Duration::ZERO);
     }
     let ready_for = now.as_second() - ready_since(pod)?.as_second();
-    Some(Duration::from_secs(
-        u64::try_from(min_ready - ready_for).unwrap_or(0),
-    ))
+    Some(Duration::from_secs(u64::try_from(min_ready - ready_for).unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -62,17 +60,8 @@ mod tests {
         };
         let at = |second| Timestamp::from_second(second).unwrap();
         assert_eq!(until_available(&pod("False"), 0, at(99)), None);
-        assert_eq!(
-            until_available(&pod("True"), 0, at(10)),
-            Some(Duration::ZERO)
-        );
-        assert_eq!(
-            until_available(&pod("True"), 5, at(12)),
-            Some(Duration::from_secs(3))
-        );
-        assert_eq!(
-            until_available(&pod("True"), 5, at(15)),
-            Some(Duration::ZERO)
-        );
+        assert_eq!(until_available(&pod("True"), 0, at(10)), Some(Duration::ZERO));
+        assert_eq!(until_available(&pod("True"), 5, at(12)), Some(Duration::from_secs(3)));
+        assert_eq!(until_available(&pod("True"), 5, at(15)), Some(Duration::ZERO));
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const FIRST_DELAY: Duration = Duration::from_millis(10);
@@ -82,10 +82,7 @@ impl<K: Key> Queue<K> {
 
     /// Ask for `key` to be worked on after `delay`.
     pub fn add_after(&self, key: K, delay: Duration) {
-        self.state
-            .lock()
-            .delayed
-            .insert((Instant::now() + delay, key));
+        self.state.lock().delayed.insert((Instant::now() + delay, key));
         self.wake.notify_one();
     }
 
@@ -130,9 +127,7 @@ impl<K: Key> Queue<K> {
     fn next_delay(&self, key: &K) -> Duration {
         let mut state = self.state.lock();
         let count = state.failures.entry(key.clone()).or_insert(0);
-        let delay = FIRST_DELAY
-            .saturating_mul(1 << (*count).min(16))
-            .min(MAX_DELAY);
+        let delay = FIRST_DELAY.saturating_mul(1 << (*count).min(16)).min(MAX_DELAY);
         *count = count.saturating_add(1);
         delay
     }
@@ -161,16 +156,12 @@ impl<K: Key> State<K> {
     }
 }
 
-/// Start `workers` tasks that work on the keys of `queue`; dropping or aborting the handles ends
-/// them.
-pub fn start<R: Reconcile>(
-    reconciler: Arc<R>,
-    queue: &Arc<Queue<R::Key>>,
-    workers: usize,
-) -> Vec<JoinHandle<()>> {
-    (0..workers)
-        .map(|_| tokio::spawn(work(Arc::clone(&reconciler), Arc::clone(queue))))
-        .collect()
+/// Start `workers` tasks in `tasks` that work on the keys of `queue`.
+pub fn start<R: Reconcile>(tasks: &mut JoinSet<()>, reconciler: R, queue: &Arc<Queue<R::Key>>, workers: usize) {
+    let reconciler = Arc::new(reconciler);
+    for _ in 0..workers {
+        tasks.spawn(work(Arc::clone(&reconciler), Arc::clone(queue)));
+    }
 }
 
 async fn work<R: Reconcile>(reconciler: Arc<R>, queue: Arc<Queue<R::Key>>) {
@@ -223,17 +214,10 @@ mod tests {
     fn recording(
         answers: Vec<Result<Next, String>>,
         takes: Duration,
-    ) -> (Arc<Recording>, mpsc::UnboundedReceiver<(String, Instant)>) {
+    ) -> (Recording, mpsc::UnboundedReceiver<(String, Instant)>) {
         let (seen, rx) = mpsc::unbounded_channel();
         let answers = Mutex::new(answers.into());
-        (
-            Arc::new(Recording {
-                seen,
-                answers,
-                takes,
-            }),
-            rx,
-        )
+        (Recording { seen, answers, takes }, rx)
     }
 
     #[tokio::test]
@@ -244,7 +228,8 @@ mod tests {
         }
         queue.add("b".to_string());
         let (reconciler, mut rx) = recording(vec![], Duration::ZERO);
-        let _tasks = start(reconciler, &queue, 1);
+        let mut tasks = JoinSet::new();
+        start(&mut tasks, reconciler, &queue, 1);
         assert_eq!(rx.recv().await.unwrap().0, "a");
         assert_eq!(rx.recv().await.unwrap().0, "b");
         queue.add("c".to_string());
@@ -256,7 +241,8 @@ mod tests {
         let queue = Arc::new(Queue::default());
         let takes = Duration::from_millis(30);
         let (reconciler, mut rx) = recording(vec![], takes);
-        let _tasks = start(reconciler, &queue, 4);
+        let mut tasks = JoinSet::new();
+        start(&mut tasks, reconciler, &queue, 4);
         queue.add("a".to_string());
         let (_, first) = rx.recv().await.unwrap();
         queue.add("a".to_string());
@@ -272,7 +258,8 @@ mod tests {
         let queue = Arc::new(Queue::default());
         let failures = (0..3).map(|_| Err("no".to_string())).collect();
         let (reconciler, mut rx) = recording(failures, Duration::ZERO);
-        let _tasks = start(reconciler, &queue, 1);
+        let mut tasks = JoinSet::new();
+        start(&mut tasks, reconciler, &queue, 1);
         queue.add("a".to_string());
         let first = rx.recv().await.unwrap().1;
         for _ in 0..3 {
@@ -296,7 +283,8 @@ mod tests {
         let queue = Arc::new(Queue::default());
         let wait = Duration::from_millis(30);
         let (reconciler, mut rx) = recording(vec![Ok(Next::After(wait))], Duration::ZERO);
-        let _tasks = start(reconciler, &queue, 1);
+        let mut tasks = JoinSet::new();
+        start(&mut tasks, reconciler, &queue, 1);
         queue.add("a".to_string());
         let first = rx.recv().await.unwrap().1;
         let second = rx.recv().await.unwrap().1;

@@ -14,10 +14,7 @@ use super::queue::{Next, Reconcile};
 use crate::clock::{Clock, stamp};
 use crate::events::{Recorder, Type};
 
-const OWNER: OwnerKind = OwnerKind {
-    api_version: "apps/v1",
-    kind: "ReplicaSet",
-};
+const OWNER: OwnerKind = OwnerKind { api_version: "apps/v1", kind: "ReplicaSet" };
 /// Pods made or deleted in one round, so that one huge set doesn't hold up the others.
 const BURST: usize = 100;
 const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
@@ -39,11 +36,7 @@ impl ReplicaSets {
     async fn sync(&self, set: &Object) -> Result<Next, Status> {
         let mut owned = self.api.claim(&gvr::PODS, set, OWNER).await?;
         owned.retain(|pod| pods::is_active(pod));
-        let result = if set.is_terminating() {
-            Ok(())
-        } else {
-            self.resize(set, &mut owned).await
-        };
+        let result = if set.is_terminating() { Ok(()) } else { self.resize(set, &mut owned).await };
         let now = self.clock.now();
         let shown = status(set, &owned, result.as_ref().err(), now);
         self.api.set_status(&gvr::REPLICA_SETS, set, shown).await?;
@@ -72,14 +65,12 @@ impl ReplicaSets {
         match self.api.create(&gvr::PODS, pod_of(set)).await {
             Ok(pod) => {
                 let text = format!("Created pod: {}", pod.name());
-                self.events
-                    .record(set, Type::Normal, "SuccessfulCreate", &text);
+                self.events.record(set, Type::Normal, "SuccessfulCreate", &text);
                 Ok(pod)
             }
             Err(status) => {
                 let text = format!("Error creating: {status}");
-                self.events
-                    .record(set, Type::Warning, "FailedCreate", &text);
+                self.events.record(set, Type::Warning, "FailedCreate", &text);
                 Err(status)
             }
         }
@@ -88,8 +79,7 @@ impl ReplicaSets {
     async fn delete(&self, set: &Object, pod: &Object) -> Result<(), Status> {
         self.api.delete(&gvr::PODS, pod).await?;
         let text = format!("Deleted pod: {}", pod.name());
-        self.events
-            .record(set, Type::Normal, "SuccessfulDelete", &text);
+        self.events.record(set, Type::Normal, "SuccessfulDelete", &text);
         Ok(())
     }
 }
@@ -103,11 +93,7 @@ impl Reconcile for ReplicaSets {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Status> {
-        match self
-            .api
-            .find(&gvr::REPLICA_SETS, &key.namespace, &key.name)
-            .await?
-        {
+        match self.api.find(&gvr::REPLICA_SETS, &key.namespace, &key.name).await? {
             Some(set) => self.sync(&set).await,
             None => Ok(Next::Done),
         }
@@ -132,8 +118,7 @@ fn pod_of(set: &Value) -> Value {
     }
     pod["metadata"]["generateName"] = format!("{}-", set.name()).into();
     pod["metadata"]["namespace"] = set.namespace().into();
-    pod["metadata"]["ownerReferences"] =
-        json!([controller_ref(set, OWNER.api_version, OWNER.kind)]);
+    pod["metadata"]["ownerReferences"] = json!([controller_ref(set, OWNER.api_version, OWNER.kind)]);
     pod
 }
 
@@ -145,15 +130,9 @@ fn last_to_go(pod: &Value) -> impl Ord + use<> {
         "Unknown" => 1,
         _ => 0,
     };
-    let cost: i64 = pod
-        .annotation(DELETION_COST)
-        .and_then(|c| c.parse().ok())
-        .unwrap_or(0);
-    let restarts: i64 = pod
-        .items("/status/containerStatuses")
-        .iter()
-        .map(|c| c["restartCount"].as_i64().unwrap_or(0))
-        .sum();
+    let cost: i64 = pod.annotation(DELETION_COST).and_then(|c| c.parse().ok()).unwrap_or(0);
+    let restarts: i64 =
+        pod.items("/status/containerStatuses").iter().map(|c| c["restartCount"].as_i64().unwrap_or(0)).sum();
     (
         bound,
         running,
@@ -167,21 +146,15 @@ fn last_to_go(pod: &Value) -> impl Ord + use<> {
 
 fn until_next_available(set: &Value, owned: &[Object], now: Timestamp) -> Option<Duration> {
     let min_ready = set.int("/spec/minReadySeconds").unwrap_or(0);
-    owned
-        .iter()
-        .filter_map(|pod| pods::until_available(pod, min_ready, now))
-        .filter(|wait| !wait.is_zero())
-        .min()
+    owned.iter().filter_map(|pod| pods::until_available(pod, min_ready, now)).filter(|wait| !wait.is_zero()).min()
 }
 
 fn status(set: &Value, owned: &[Object], failure: Option<&Status>, now: Timestamp) -> Value {
     let min_ready = set.int("/spec/minReadySeconds").unwrap_or(0);
     let template_labels = &set["spec"]["template"]["metadata"]["labels"];
     let count = |test: &dyn Fn(&Value) -> bool| owned.iter().filter(|p| test(p)).count();
-    let labelled =
-        count(&|p| super::selector::matches_map(template_labels, &p["metadata"]["labels"]));
-    let available =
-        count(&|p| pods::until_available(p, min_ready, now).is_some_and(|wait| wait.is_zero()));
+    let labelled = count(&|p| super::selector::matches_map(template_labels, &p["metadata"]["labels"]));
+    let available = count(&|p| pods::until_available(p, min_ready, now).is_some_and(|wait| wait.is_zero()));
     let mut status = json!({
         "replicas": owned.len(),
         "observedGeneration": set.int("/metadata/generation").unwrap_or(0),
@@ -226,8 +199,7 @@ mod tests {
             "status": {"phase": phase},
         });
         if let Some(at) = ready_at {
-            pod["status"]["conditions"] =
-                json!([{"type": "Ready", "status": "True", "lastTransitionTime": at}]);
+            pod["status"]["conditions"] = json!([{"type": "Ready", "status": "True", "lastTransitionTime": at}]);
         }
         pod
     }

@@ -76,8 +76,7 @@ impl Scheduler {
         let before = pod.condition("PodScheduled");
         if before.is_none_or(|c| c["message"] != text.as_str()) {
             self.set_scheduled(pod, condition).await?;
-            self.events
-                .record(pod, Type::Warning, "FailedScheduling", &text);
+            self.events.record(pod, Type::Warning, "FailedScheduling", &text);
         }
         Ok(())
     }
@@ -127,16 +126,10 @@ fn refusal(pod: &Value, node: &Value) -> Option<String> {
         return Some("1 node(s) didn't match Pod's node affinity/selector".to_owned());
     }
     let taint = node.items("/spec/taints").iter().find(|taint| {
-        taint["effect"] != "PreferNoSchedule"
-            && !pod
-                .items("/spec/tolerations")
-                .iter()
-                .any(|t| tolerates(t, taint))
+        taint["effect"] != "PreferNoSchedule" && !pod.items("/spec/tolerations").iter().any(|t| tolerates(t, taint))
     })?;
     let (key, value) = (taint.text("/key"), taint.text("/value"));
-    Some(format!(
-        "1 node(s) had untolerated taint {{{key}: {value}}}"
-    ))
+    Some(format!("1 node(s) had untolerated taint {{{key}: {value}}}"))
 }
 
 fn affine(pod: &Value, labels: &Value) -> bool {
@@ -178,22 +171,10 @@ mod tests {
         let cases = [
             (json!({}), Some("untolerated taint {only: x}")),
             (json!({"tolerations": tolerating}), None),
-            (
-                json!({"tolerations": [{"key": "only", "value": "y"}]}),
-                Some("untolerated"),
-            ),
-            (
-                json!({"tolerations": tolerating, "nodeSelector": {"zone": "b"}}),
-                Some("affinity/selector"),
-            ),
-            (
-                json!({"tolerations": tolerating, "affinity": affinity("a")}),
-                None,
-            ),
-            (
-                json!({"tolerations": tolerating, "affinity": affinity("b")}),
-                Some("affinity/selector"),
-            ),
+            (json!({"tolerations": [{"key": "only", "value": "y"}]}), Some("untolerated")),
+            (json!({"tolerations": tolerating, "nodeSelector": {"zone": "b"}}), Some("affinity/selector")),
+            (json!({"tolerations": tolerating, "affinity": affinity("a")}), None),
+            (json!({"tolerations": tolerating, "affinity": affinity("b")}), Some("affinity/selector")),
         ];
         for (spec, expect) in cases {
             let why = refusal(&json!({"spec": spec}), &node);
@@ -203,24 +184,16 @@ mod tests {
             }
         }
         let closed = json!({"spec": {"unschedulable": true}});
-        assert!(
-            refusal(&json!({}), &closed)
-                .unwrap()
-                .contains("unschedulable")
-        );
+        assert!(refusal(&json!({}), &closed).unwrap().contains("unschedulable"));
     }
 
     #[test]
     fn only_waiting_pods_of_the_default_scheduler_are_taken() {
         let pod = |spec: Value| json!({"spec": spec, "status": {"phase": "Pending"}});
         assert!(Scheduler::wants(&pod(json!({}))));
-        assert!(Scheduler::wants(&pod(
-            json!({"schedulerName": "default-scheduler"})
-        )));
+        assert!(Scheduler::wants(&pod(json!({"schedulerName": "default-scheduler"}))));
         assert!(!Scheduler::wants(&pod(json!({"schedulerName": "mine"}))));
         assert!(!Scheduler::wants(&pod(json!({"nodeName": "lateen"}))));
-        assert!(!Scheduler::wants(&pod(
-            json!({"schedulingGates": [{"name": "g"}]})
-        )));
+        assert!(!Scheduler::wants(&pod(json!({"schedulingGates": [{"name": "g"}]}))));
     }
 }

@@ -26,12 +26,7 @@ impl NamespaceBasics {
     }
 
     async fn keep_account(&self, namespace: &str) -> Result<(), Status> {
-        if self
-            .api
-            .find(&gvr::SERVICE_ACCOUNTS, namespace, DEFAULT_ACCOUNT)
-            .await?
-            .is_none()
-        {
+        if self.api.find(&gvr::SERVICE_ACCOUNTS, namespace, DEFAULT_ACCOUNT).await?.is_none() {
             let account = json!({
                 "apiVersion": "v1",
                 "kind": "ServiceAccount",

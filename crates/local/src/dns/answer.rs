@@ -29,8 +29,7 @@ pub enum Decision {
 /// Decide about `query`.
 #[must_use]
 pub fn decide(zone: &Zone, query: &Message) -> Decision {
-    if query.metadata.op_code != OpCode::Query || query.metadata.message_type != MessageType::Query
-    {
+    if query.metadata.op_code != OpCode::Query || query.metadata.message_type != MessageType::Query {
         return Decision::Answer(failure(query, ResponseCode::NotImp));
     }
     let [question] = query.queries.as_slice() else {
@@ -84,13 +83,7 @@ fn plain(name: &Name) -> String {
     name
 }
 
-fn known(
-    zone: &Zone,
-    query: &Message,
-    question: &Query,
-    name: &str,
-    records: &Records,
-) -> Decision {
+fn known(zone: &Zone, query: &Message, question: &Query, name: &str, records: &Records) -> Decision {
     let mut answer = failure(query, ResponseCode::NoError);
     answer.metadata.authoritative = true;
     let wanted = question.query_type();
@@ -106,10 +99,7 @@ fn known(
         }
         return Decision::Answer(answer);
     }
-    answer.add_answers(
-        data.into_iter()
-            .map(|d| Record::from_rdata(question.name().clone(), TTL, d)),
-    );
+    answer.add_answers(data.into_iter().map(|d| Record::from_rdata(question.name().clone(), TTL, d)));
     if wanted == RecordType::SRV {
         add_hosts(zone, &mut answer, records);
     }
@@ -129,9 +119,7 @@ fn follow(zone: &Zone, mut answer: Message, question: &Query, alias: &str) -> De
     match zone.find(alias) {
         Found::Records(found) => {
             let data = data(&found, question.query_type());
-            let records = data
-                .into_iter()
-                .map(|d| Record::from_rdata(target.clone(), TTL, d));
+            let records = data.into_iter().map(|d| Record::from_rdata(target.clone(), TTL, d));
             answer.add_answers(records);
             Decision::Answer(answer)
         }
@@ -150,30 +138,15 @@ fn data(records: &Records, wanted: RecordType) -> Vec<RData> {
     if any || wanted == RecordType::SRV {
         let srv = records.srv.iter().filter_map(|srv| {
             let weight = u16::try_from(100 / records.srv.len().max(1)).unwrap_or(1);
-            Some(RData::SRV(SRV::new(
-                0,
-                weight.max(1),
-                srv.port,
-                named(&srv.target)?,
-            )))
+            Some(RData::SRV(SRV::new(0, weight.max(1), srv.port, named(&srv.target)?)))
         });
         data.extend(srv);
     }
     if any || wanted == RecordType::PTR {
-        data.extend(
-            records
-                .ptr
-                .iter()
-                .filter_map(|n| Some(RData::PTR(PTR(named(n)?)))),
-        );
+        data.extend(records.ptr.iter().filter_map(|n| Some(RData::PTR(PTR(named(n)?)))));
     }
     if any || wanted == RecordType::TXT {
-        data.extend(
-            records
-                .txt
-                .iter()
-                .map(|t| RData::TXT(TXT::new(vec![t.clone()]))),
-        );
+        data.extend(records.txt.iter().map(|t| RData::TXT(TXT::new(vec![t.clone()]))));
     }
     data
 }
@@ -181,14 +154,10 @@ fn data(records: &Records, wanted: RecordType) -> Vec<RData> {
 /// The addresses of the hosts that the answer's service records name.
 fn add_hosts(zone: &Zone, answer: &mut Message, records: &Records) {
     for srv in &records.srv {
-        let (Some(name), Found::Records(host)) = (absolute(&srv.target), zone.find(&srv.target))
-        else {
+        let (Some(name), Found::Records(host)) = (absolute(&srv.target), zone.find(&srv.target)) else {
             continue;
         };
-        let hosts = host
-            .a
-            .iter()
-            .map(|ip| Record::from_rdata(name.clone(), TTL, RData::A(A(*ip))));
+        let hosts = host.a.iter().map(|ip| Record::from_rdata(name.clone(), TTL, RData::A(A(*ip))));
         answer.add_additionals(hosts);
     }
 }
@@ -218,18 +187,9 @@ mod tests {
             Arc::new(json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec}))
         };
         let services = [
-            service(
-                "web",
-                json!({"clusterIP": "10.96.1.1", "ports": [{"name": "http", "port": 80}]}),
-            ),
-            service(
-                "alias",
-                json!({"type": "ExternalName", "externalName": "web.default.svc.cluster.local"}),
-            ),
-            service(
-                "out",
-                json!({"type": "ExternalName", "externalName": "example.org"}),
-            ),
+            service("web", json!({"clusterIP": "10.96.1.1", "ports": [{"name": "http", "port": 80}]})),
+            service("alias", json!({"type": "ExternalName", "externalName": "web.default.svc.cluster.local"})),
+            service("out", json!({"type": "ExternalName", "externalName": "example.org"})),
         ];
         Zone::build("cluster.local", &services, &[])
     }
@@ -254,11 +214,7 @@ mod tests {
         assert_eq!(answer.metadata.response_code, ResponseCode::NoError);
         assert!(answer.metadata.authoritative && answer.metadata.recursion_desired);
         assert_eq!(answer.answers[0].data, RData::A(A::new(10, 96, 1, 1)));
-        assert!(
-            answer.answers[0]
-                .name
-                .eq_case(&Name::from_str("WEB.default.svc.cluster.local.").unwrap())
-        );
+        assert!(answer.answers[0].name.eq_case(&Name::from_str("WEB.default.svc.cluster.local.").unwrap()));
     }
 
     #[test]
@@ -284,8 +240,7 @@ mod tests {
         let inside = answer("alias.default.svc.cluster.local.", RecordType::A);
         assert_eq!(inside.answers.len(), 2);
         assert_eq!(inside.answers[1].data, RData::A(A::new(10, 96, 1, 1)));
-        let Decision::Chase(start, question) = ask("out.default.svc.cluster.local.", RecordType::A)
-        else {
+        let Decision::Chase(start, question) = ask("out.default.svc.cluster.local.", RecordType::A) else {
             panic!("an alias of a foreign name is chased");
         };
         assert_eq!(start.answers.len(), 1);
@@ -294,18 +249,13 @@ mod tests {
 
     #[test]
     fn foreign_names_are_forwarded() {
-        assert!(matches!(
-            ask("example.org.", RecordType::A),
-            Decision::Forward
-        ));
+        assert!(matches!(ask("example.org.", RecordType::A), Decision::Forward));
     }
 
     #[test]
     fn what_is_no_plain_question_is_refused() {
         let empty = decide(&zone(), &Message::query());
-        let Decision::Answer(answer) = empty else {
-            panic!("{empty:?}")
-        };
+        let Decision::Answer(answer) = empty else { panic!("{empty:?}") };
         assert_eq!(answer.metadata.response_code, ResponseCode::FormErr);
     }
 }

@@ -20,9 +20,7 @@ const AT_ONCE: usize = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// There is nobody to ask.
-    #[error(
-        "no name server to ask: the host names none in /etc/resolv.conf, or the cluster has no way out"
-    )]
+    #[error("no name server to ask: the host names none in /etc/resolv.conf, or the cluster has no way out")]
     NoServers,
     /// Too many questions wait.
     #[error("{AT_ONCE} questions to name servers wait already; try again")]
@@ -48,10 +46,7 @@ impl Upstreams {
     /// Ask these servers, in this order.
     #[must_use]
     pub fn new(servers: impl Into<Arc<[SocketAddr]>>) -> Self {
-        Self {
-            servers: servers.into(),
-            slots: Arc::new(Semaphore::new(AT_ONCE)),
-        }
+        Self { servers: servers.into(), slots: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// The servers named by the text of a `resolv.conf`.
@@ -69,16 +64,8 @@ impl Upstreams {
         let _slot = self.slots.try_acquire().map_err(|_| Error::Busy)?;
         let mut last = Err(Error::NoServers);
         for server in self.servers.iter().copied() {
-            let asked = async {
-                if tcp {
-                    ask_tcp(server, query).await
-                } else {
-                    ask_udp(server, query).await
-                }
-            };
-            let answer = timeout(PATIENCE, asked)
-                .await
-                .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+            let asked = async { if tcp { ask_tcp(server, query).await } else { ask_udp(server, query).await } };
+            let answer = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) => last = Err(Error::Failed { server, error }),
@@ -109,24 +96,16 @@ async fn ask_udp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
 async fn ask_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
     let length = u16::try_from(query.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    stream
-        .write_all(&[&length.to_be_bytes()[..], query].concat())
-        .await?;
+    stream.write_all(&[&length.to_be_bytes()[..], query].concat()).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];
     stream.read_exact(&mut answer).await?;
-    if answers(query, &answer) {
-        Ok(answer)
-    } else {
-        Err(io::ErrorKind::InvalidData.into())
-    }
+    if answers(query, &answer) { Ok(answer) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 /// Whether `answer` belongs to `query`: same id, same question.
 fn answers(query: &[u8], answer: &[u8]) -> bool {
     match (Message::from_vec(query), Message::from_vec(answer)) {
-        (Ok(query), Ok(answer)) => {
-            query.metadata.id == answer.metadata.id && query.queries == answer.queries
-        }
+        (Ok(query), Ok(answer)) => query.metadata.id == answer.metadata.id && query.queries == answer.queries,
         _ => false,
     }
 }
@@ -139,10 +118,7 @@ mod tests {
     fn name_servers_are_read_from_resolv_conf() {
         let text = "# nameserver 1.1.1.1\nsearch x\nnameserver 10.0.0.2 # main\nnameserver ::1\nnameserver bad\n";
         let servers = Upstreams::parse_resolv_conf(text);
-        assert_eq!(
-            servers,
-            ["10.0.0.2:53".parse().unwrap(), "[::1]:53".parse().unwrap()]
-        );
+        assert_eq!(servers, ["10.0.0.2:53".parse().unwrap(), "[::1]:53".parse().unwrap()]);
     }
 
     #[tokio::test]

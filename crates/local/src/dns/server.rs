@@ -92,21 +92,12 @@ impl Resolver {
     }
 
     /// The answer in wire form once others have been asked.
-    async fn ask(
-        &self,
-        query: &Message,
-        bytes: &[u8],
-        what: Decision,
-        tcp: bool,
-    ) -> Option<Vec<u8>> {
+    async fn ask(&self, query: &Message, bytes: &[u8], what: Decision, tcp: bool) -> Option<Vec<u8>> {
         let (name, result) = match what {
             Decision::Answer(answer) => return answer.to_vec().ok(),
             Decision::Forward => {
                 let name = query.queries.first().map(|q| q.name().to_ascii());
-                (
-                    name.unwrap_or_default(),
-                    self.upstreams.ask(bytes, tcp).await,
-                )
+                (name.unwrap_or_default(), self.upstreams.ask(bytes, tcp).await)
             }
             Decision::Chase(start, question) => {
                 let name = question.name().to_ascii();
@@ -164,8 +155,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, resolver: Resolver) {
         match resolver.first(&buffer[..length]) {
             None => {}
             Some(First::Ready(answer)) => {
-                let limit =
-                    Message::from_vec(&buffer[..length]).map_or(512, |q| datagram_limit(&q));
+                let limit = Message::from_vec(&buffer[..length]).map_or(512, |q| datagram_limit(&q));
                 if let Some(bytes) = datagram(&answer, limit) {
                     let _ = socket.send_to(&bytes, peer).await;
                 }
@@ -216,9 +206,7 @@ async fn serve_connection(mut stream: TcpStream, resolver: &Resolver) -> io::Res
         };
         let Some(answer) = answer else { return Ok(()) };
         let length = u16::try_from(answer.len()).map_err(|_| io::ErrorKind::InvalidData)?;
-        stream
-            .write_all(&[&length.to_be_bytes()[..], &answer].concat())
-            .await?;
+        stream.write_all(&[&length.to_be_bytes()[..], &answer].concat()).await?;
     }
 }
 

@@ -11,9 +11,8 @@ fn zones(endpoints: usize) -> Zones {
     let service = |name: &str, spec: serde_json::Value| {
         Arc::new(json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec}))
     };
-    let many: Vec<_> = (0..endpoints)
-        .map(|i| json!({"addresses": [format!("10.244.{}.{}", i / 256, i % 256)]}))
-        .collect();
+    let many: Vec<_> =
+        (0..endpoints).map(|i| json!({"addresses": [format!("10.244.{}.{}", i / 256, i % 256)]})).collect();
     let slice = Arc::new(json!({
         "metadata": {"name": "s", "namespace": "default",
             "labels": {"kubernetes.io/service-name": "many"}},
@@ -22,10 +21,7 @@ fn zones(endpoints: usize) -> Zones {
     let services = [
         service("web", json!({"clusterIP": "10.96.1.1"})),
         service("many", json!({"clusterIP": "None"})),
-        service(
-            "out",
-            json!({"type": "ExternalName", "externalName": "example.org"}),
-        ),
+        service("out", json!({"type": "ExternalName", "externalName": "example.org"})),
     ];
     let zones = Zones::default();
     zones.publish(Zone::build("cluster.local", &services, &[slice]));
@@ -33,18 +29,14 @@ fn zones(endpoints: usize) -> Zones {
 }
 
 async fn start(zones: Zones, upstreams: Upstreams) -> (SocketAddr, Vec<JoinHandle<()>>) {
-    let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into())
-        .await
-        .unwrap();
+    let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let address = sockets.local_addr().unwrap();
     (address, serve(sockets, zones, upstreams))
 }
 
 fn query(name: &str) -> Vec<u8> {
     let name = Name::from_str(name).unwrap();
-    foreign_query(Query::query(name, RecordType::A))
-        .to_vec()
-        .unwrap()
+    foreign_query(Query::query(name, RecordType::A)).to_vec().unwrap()
 }
 
 async fn ask_udp(server: SocketAddr, name: &str) -> Message {
@@ -63,10 +55,7 @@ async fn outside() -> SocketAddr {
             let mut answer = failure(&query, ResponseCode::NoError);
             let name = query.queries[0].name().clone();
             answer.add_answer(Record::from_rdata(name, 60, RData::A(A::new(192, 0, 2, 1))));
-            socket
-                .send_to(&answer.to_vec().unwrap(), peer)
-                .await
-                .unwrap();
+            socket.send_to(&answer.to_vec().unwrap(), peer).await.unwrap();
         }
     });
     address
@@ -77,9 +66,7 @@ async fn names_resolve_over_datagrams_and_connections() {
     let (server, _tasks) = start(zones(0), Upstreams::new([])).await;
     let answer = ask_udp(server, "web.default.svc.cluster.local.").await;
     assert_eq!(answer.answers[0].data, RData::A(A::new(10, 96, 1, 1)));
-    let bytes = Upstreams::new([server])
-        .ask(&query("web.default.svc.cluster.local."), true)
-        .await;
+    let bytes = Upstreams::new([server]).ask(&query("web.default.svc.cluster.local."), true).await;
     let answer = Message::from_vec(&bytes.unwrap()).unwrap();
     assert_eq!(answer.answers.len(), 1);
 }
@@ -89,9 +76,7 @@ async fn long_answers_are_cut_in_datagrams_and_whole_over_connections() {
     let (server, _tasks) = start(zones(300), Upstreams::new([])).await;
     let cut = ask_udp(server, "many.default.svc.cluster.local.").await;
     assert!(cut.metadata.truncation);
-    let bytes = Upstreams::new([server])
-        .ask(&query("many.default.svc.cluster.local."), true)
-        .await;
+    let bytes = Upstreams::new([server]).ask(&query("many.default.svc.cluster.local."), true).await;
     let whole = Message::from_vec(&bytes.unwrap()).unwrap();
     assert!(!whole.metadata.truncation);
     assert_eq!(whole.answers.len(), 300);

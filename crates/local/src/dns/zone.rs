@@ -61,17 +61,11 @@ impl Zone {
     /// The names in `domain` for these Services and EndpointSlices.
     #[must_use]
     pub fn build(domain: &str, services: &[Object], slices: &[Object]) -> Self {
-        let mut zone = Self {
-            domain: domain.to_owned(),
-            ..Self::default()
-        };
+        let mut zone = Self { domain: domain.to_owned(), ..Self::default() };
         let mut by_service: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
         for slice in slices.iter().filter(|s| s["addressType"] == "IPv4") {
             if let Some(service) = slice.label(SERVICE_NAME) {
-                by_service
-                    .entry((slice.namespace(), service))
-                    .or_default()
-                    .push(slice);
+                by_service.entry((slice.namespace(), service)).or_default().push(slice);
             }
         }
         for service in services {
@@ -90,17 +84,10 @@ impl Zone {
             return Found::Records(std::borrow::Cow::Borrowed(records));
         }
         if let Some(ip) = self.pod_address(name) {
-            let records = Records {
-                a: vec![ip],
-                ..Records::default()
-            };
+            let records = Records { a: vec![ip], ..Records::default() };
             return Found::Records(std::borrow::Cow::Owned(records));
         }
-        if is_below(name, &self.domain) {
-            Found::Nothing
-        } else {
-            Found::Outside
-        }
+        if is_below(name, &self.domain) { Found::Nothing } else { Found::Outside }
     }
 
     /// The zone's own name.
@@ -123,12 +110,7 @@ impl Zone {
     }
 
     fn add(&mut self, service: &Value, slices: &[&Value]) {
-        let host = format!(
-            "{}.{}.svc.{}",
-            service.name(),
-            service.namespace(),
-            self.domain
-        );
+        let host = format!("{}.{}.svc.{}", service.name(), service.namespace(), self.domain);
         if service.text("/spec/type") == "ExternalName" {
             let target = service.text("/spec/externalName").trim_end_matches('.');
             self.at(host).cname = Some(target.to_ascii_lowercase());
@@ -153,10 +135,7 @@ impl Zone {
                 if endpoint["conditions"]["ready"] == false && !publish {
                     continue;
                 }
-                let ips = endpoint
-                    .items("/addresses")
-                    .iter()
-                    .filter_map(Value::as_str);
+                let ips = endpoint.items("/addresses").iter().filter_map(Value::as_str);
                 for ip in ips.filter_map(|ip| ip.parse::<Ipv4Addr>().ok()) {
                     let label = match endpoint.text("/hostname") {
                         "" => ip.to_string().replace('.', "-"),
@@ -176,11 +155,7 @@ impl Zone {
     fn add_address(&mut self, name: String, ip: Ipv4Addr) {
         let [a, b, c, d] = ip.octets();
         let reverse = format!("{d}.{c}.{b}.{a}.in-addr.arpa");
-        self.names
-            .entry(reverse)
-            .or_default()
-            .ptr
-            .push(name.clone());
+        self.names.entry(reverse).or_default().ptr.push(name.clone());
         self.at(name).a.push(ip);
     }
 
@@ -188,19 +163,14 @@ impl Zone {
         let Some(number) = port.int("/port").and_then(|p| u16::try_from(p).ok()) else {
             return;
         };
-        let srv = Srv {
-            port: number,
-            target: target.to_owned(),
-        };
+        let srv = Srv { port: number, target: target.to_owned() };
         let name = port.text("/name");
         if !name.is_empty() {
             let protocol = match port.text("/protocol") {
                 "" => "tcp".to_owned(),
                 other => other.to_ascii_lowercase(),
             };
-            self.at(format!("_{name}._{protocol}.{host}"))
-                .srv
-                .push(srv.clone());
+            self.at(format!("_{name}._{protocol}.{host}")).srv.push(srv.clone());
         }
         self.at(host.to_owned()).srv.push(srv);
     }
@@ -217,8 +187,7 @@ impl Zone {
 }
 
 fn is_below(name: &str, domain: &str) -> bool {
-    name.strip_suffix(domain)
-        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    name.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 #[cfg(test)]
@@ -232,18 +201,9 @@ mod tests {
             Arc::new(json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec}))
         };
         let services = [
-            service(
-                "web",
-                json!({"clusterIP": "10.96.1.1", "ports": [{"name": "http", "port": 80}]}),
-            ),
-            service(
-                "db",
-                json!({"clusterIP": "None", "ports": [{"name": "pg", "port": 5432}]}),
-            ),
-            service(
-                "out",
-                json!({"type": "ExternalName", "externalName": "Example.org."}),
-            ),
+            service("web", json!({"clusterIP": "10.96.1.1", "ports": [{"name": "http", "port": 80}]})),
+            service("db", json!({"clusterIP": "None", "ports": [{"name": "pg", "port": 5432}]})),
+            service("out", json!({"type": "ExternalName", "externalName": "Example.org."})),
         ];
         let slice = Arc::new(json!({
             "metadata": {"name": "db-x", "namespace": "default", "labels": {SERVICE_NAME: "db"}},
@@ -272,18 +232,9 @@ mod tests {
     #[test]
     fn services_have_their_cluster_ip_their_ports_and_a_way_back() {
         let zone = zone();
-        assert_eq!(
-            records(&zone, "web.default.svc.cluster.local").a,
-            ips(&["10.96.1.1"])
-        );
-        let srv = Srv {
-            port: 80,
-            target: "web.default.svc.cluster.local".into(),
-        };
-        assert_eq!(
-            records(&zone, "_http._tcp.web.default.svc.cluster.local").srv,
-            [srv]
-        );
+        assert_eq!(records(&zone, "web.default.svc.cluster.local").a, ips(&["10.96.1.1"]));
+        let srv = Srv { port: 80, target: "web.default.svc.cluster.local".into() };
+        assert_eq!(records(&zone, "_http._tcp.web.default.svc.cluster.local").srv, [srv]);
         let back = records(&zone, "1.1.96.10.in-addr.arpa");
         assert_eq!(back.ptr, ["web.default.svc.cluster.local"]);
     }
@@ -293,27 +244,12 @@ mod tests {
         let zone = zone();
         let host = "db.default.svc.cluster.local";
         assert_eq!(records(&zone, host).a, ips(&["10.244.0.1", "10.244.0.2"]));
-        assert_eq!(
-            records(&zone, &format!("db-0.{host}")).a,
-            ips(&["10.244.0.1"])
-        );
-        assert_eq!(
-            records(&zone, &format!("10-244-0-2.{host}")).a,
-            ips(&["10.244.0.2"])
-        );
+        assert_eq!(records(&zone, &format!("db-0.{host}")).a, ips(&["10.244.0.1"]));
+        assert_eq!(records(&zone, &format!("10-244-0-2.{host}")).a, ips(&["10.244.0.2"]));
         let targets: Vec<_> = records(&zone, &format!("_pg._tcp.{host}")).srv;
-        assert_eq!(
-            targets[0],
-            Srv {
-                port: 5433,
-                target: format!("db-0.{host}")
-            }
-        );
+        assert_eq!(targets[0], Srv { port: 5433, target: format!("db-0.{host}") });
         assert_eq!(targets.len(), 2);
-        assert_eq!(
-            records(&zone, "1.0.244.10.in-addr.arpa").ptr,
-            [format!("db-0.{host}")]
-        );
+        assert_eq!(records(&zone, "1.0.244.10.in-addr.arpa").ptr, [format!("db-0.{host}")]);
     }
 
     #[test]
@@ -325,14 +261,8 @@ mod tests {
     #[test]
     fn pods_have_names_made_of_their_address() {
         let zone = zone();
-        assert_eq!(
-            records(&zone, "10-244-0-9.default.pod.cluster.local").a,
-            ips(&["10.244.0.9"])
-        );
-        assert_eq!(
-            zone.find("10-244-0-9.nowhere.pod.cluster.local"),
-            Found::Nothing
-        );
+        assert_eq!(records(&zone, "10-244-0-9.default.pod.cluster.local").a, ips(&["10.244.0.9"]));
+        assert_eq!(zone.find("10-244-0-9.nowhere.pod.cluster.local"), Found::Nothing);
         assert_eq!(zone.find("what.default.pod.cluster.local"), Found::Nothing);
     }
 
@@ -340,14 +270,8 @@ mod tests {
     fn unknown_names_differ_from_names_without_records_and_from_foreign_ones() {
         let zone = zone();
         assert_eq!(zone.find("nope.default.svc.cluster.local"), Found::Nothing);
-        assert_eq!(
-            records(&zone, "default.svc.cluster.local"),
-            Records::default()
-        );
-        assert_eq!(
-            records(&zone, "_tcp.web.default.svc.cluster.local"),
-            Records::default()
-        );
+        assert_eq!(records(&zone, "default.svc.cluster.local"), Records::default());
+        assert_eq!(records(&zone, "_tcp.web.default.svc.cluster.local"), Records::default());
         assert_eq!(zone.find("example.org"), Found::Outside);
         assert_eq!(zone.find("notcluster.local"), Found::Outside);
         assert_eq!(zone.find("4.3.2.1.in-addr.arpa"), Found::Outside);

@@ -9,8 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use lateen_apiserver::Object;
 use lateen_nft::{
-    Chain, Expr, Family, Hook, HookKind, L4, MapKey, Op, Rule, Ruleset, Spread, Table, Verdict,
-    VerdictMap, priority,
+    Chain, Expr, Family, Hook, HookKind, L4, MapKey, Op, Rule, Ruleset, Spread, Table, Verdict, VerdictMap, priority,
 };
 use serde_json::Value;
 
@@ -44,10 +43,7 @@ fn group(slices: &[Object]) -> BTreeMap<(&str, &str), Vec<&Value>> {
     let mut groups: BTreeMap<_, Vec<&Value>> = BTreeMap::new();
     for slice in slices.iter().filter(|s| s["addressType"] == "IPv4") {
         if let Some(name) = slice.label(SERVICE_NAME) {
-            groups
-                .entry((slice.namespace(), name))
-                .or_default()
-                .push(slice);
+            groups.entry((slice.namespace(), name)).or_default().push(slice);
         }
     }
     groups
@@ -77,8 +73,7 @@ impl Build {
             self.hairpins.extend(targets.iter().map(SocketAddr::ip));
             for address in &addresses {
                 let udp = l4 == L4::Udp;
-                self.entries
-                    .insert((*address, number, udp), Verdict::Goto(chain.clone()));
+                self.entries.insert((*address, number, udp), Verdict::Goto(chain.clone()));
             }
             if let Some(port) = node_port {
                 let rule = [Expr::dport(l4, port), Expr::Verdict(Verdict::Goto(chain))];
@@ -89,11 +84,7 @@ impl Build {
 
     fn chain(&mut self, service: &Value, l4: L4, port: u16, targets: &[SocketAddr]) -> String {
         let proto = if l4 == L4::Udp { "udp" } else { "tcp" };
-        let mut name = format!(
-            "svc/{}/{}/{proto}/{port}",
-            service.namespace(),
-            service.name()
-        );
+        let mut name = format!("svc/{}/{}/{proto}/{port}", service.namespace(), service.name());
         if name.len() > NAME_LIMIT {
             name = format!("svc/{}/{proto}/{port}", self.chains.len());
         }
@@ -109,35 +100,15 @@ impl Build {
 
     fn finish(self) -> Table {
         let look_up = || {
-            let map = Expr::DestinationMap {
-                map: MAP.into(),
-                v6: false,
-            };
-            let node = [
-                Expr::FibDaddrLocal,
-                Expr::Verdict(Verdict::Jump(NODE_PORTS.into())),
-            ];
+            let map = Expr::DestinationMap { map: MAP.into(), v6: false };
+            let node = [Expr::FibDaddrLocal, Expr::Verdict(Verdict::Jump(NODE_PORTS.into()))];
             [Rule::from([map]), Rule::from(node)]
         };
-        let entries = self
-            .entries
-            .into_iter()
-            .map(|((addr, port, udp), verdict)| {
-                let l4 = if udp { L4::Udp } else { L4::Tcp };
-                (
-                    MapKey {
-                        addr: addr.into(),
-                        l4,
-                        port,
-                    },
-                    verdict,
-                )
-            });
-        let map = VerdictMap {
-            name: MAP.into(),
-            v6: false,
-            entries: entries.collect(),
-        };
+        let entries = self.entries.into_iter().map(|((addr, port, udp), verdict)| {
+            let l4 = if udp { L4::Udp } else { L4::Tcp };
+            (MapKey { addr: addr.into(), l4, port }, verdict)
+        });
+        let map = VerdictMap { name: MAP.into(), v6: false, entries: entries.collect() };
         let mut table = Table::new(Family::Ip, TABLE).map(map);
         let mut node_ports = Chain::new(NODE_PORTS);
         node_ports.rules = self.node_ports;
@@ -157,27 +128,14 @@ impl Build {
 fn hairpin(pods: &BTreeSet<IpAddr>) -> Chain {
     let mut chain = Chain::new(HAIRPIN);
     for ip in pods {
-        chain.push([
-            Expr::saddr(Op::Eq, *ip),
-            Expr::daddr(Op::Eq, *ip),
-            Expr::Masquerade,
-        ]);
+        chain.push([Expr::saddr(Op::Eq, *ip), Expr::daddr(Op::Eq, *ip), Expr::Masquerade]);
     }
     chain
 }
 
 fn postrouting() -> Chain {
-    let translated = [
-        Expr::CtStatusDnat,
-        Expr::Verdict(Verdict::Jump(HAIRPIN.into())),
-    ];
-    Chain::base(
-        "postrouting",
-        HookKind::Nat,
-        Hook::Postrouting,
-        priority::SRCNAT,
-    )
-    .rule(translated)
+    let translated = [Expr::CtStatusDnat, Expr::Verdict(Verdict::Jump(HAIRPIN.into()))];
+    Chain::base("postrouting", HookKind::Nat, Hook::Postrouting, priority::SRCNAT).rule(translated)
 }
 
 /// Every address that clients may use for the Service.
@@ -185,14 +143,8 @@ fn addresses(service: &Value) -> Vec<Ipv4Addr> {
     if service.text("/spec/type") == "ExternalName" {
         return Vec::new();
     }
-    let balanced = service
-        .items("/status/loadBalancer/ingress")
-        .iter()
-        .map(|ingress| ingress.text("/ip"));
-    let external = service
-        .items("/spec/externalIPs")
-        .iter()
-        .filter_map(Value::as_str);
+    let balanced = service.items("/status/loadBalancer/ingress").iter().map(|ingress| ingress.text("/ip"));
+    let external = service.items("/spec/externalIPs").iter().filter_map(Value::as_str);
     std::iter::once(service.text("/spec/clusterIP"))
         .chain(external)
         .chain(balanced)
@@ -230,10 +182,7 @@ fn targets(port: &Value, slices: &[&Value]) -> Vec<SocketAddr> {
             } else {
                 continue;
             };
-            let ips = endpoint
-                .items("/addresses")
-                .iter()
-                .filter_map(Value::as_str);
+            let ips = endpoint.items("/addresses").iter().filter_map(Value::as_str);
             let ips = ips.filter_map(|ip| ip.parse::<Ipv4Addr>().ok());
             into.extend(ips.map(|ip| SocketAddr::from((ip, number))));
         }
@@ -244,10 +193,7 @@ fn targets(port: &Value, slices: &[&Value]) -> Vec<SocketAddr> {
 
 fn slice_port(port: &Value, slice: &Value) -> Option<u16> {
     let wanted = (port.text("/name"), l4(port));
-    let found = slice
-        .items("/ports")
-        .iter()
-        .find(|p| (p.text("/name"), l4(p)) == wanted)?;
+    let found = slice.items("/ports").iter().find(|p| (p.text("/name"), l4(p)) == wanted)?;
     port_number(found, "port")
 }
 

@@ -19,17 +19,9 @@ const VERSION: u16 = 0x8003;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Head {
     /// Bytes of a stream.
-    Data {
-        stream: u32,
-        fin: bool,
-        length: usize,
-    },
+    Data { stream: u32, fin: bool, length: usize },
     /// Anything else.
-    Control {
-        kind: Kind,
-        flags: u8,
-        length: usize,
-    },
+    Control { kind: Kind, flags: u8, length: usize },
 }
 
 /// Kinds of control frames.
@@ -69,21 +61,13 @@ pub(super) fn parse_head(bytes: [u8; HEAD]) -> Option<Head> {
     let length = usize::from(l0) << 16 | usize::from(l1) << 8 | usize::from(l2);
     if a & 0x80 == 0 {
         let stream = u32::from_be_bytes([a, b, c, d]);
-        return Some(Head::Data {
-            stream,
-            fin: flags & FLAG_FIN != 0,
-            length,
-        });
+        return Some(Head::Data { stream, fin: flags & FLAG_FIN != 0, length });
     }
     if u16::from_be_bytes([a, b]) != VERSION {
         return None;
     }
     let kind = Kind::of(u16::from_be_bytes([c, d]));
-    Some(Head::Control {
-        kind,
-        flags,
-        length,
-    })
+    Some(Head::Control { kind, flags, length })
 }
 
 /// The big-endian number at `at`.
@@ -175,44 +159,15 @@ mod tests {
     fn frames_are_written_as_they_are_read() {
         let cases = [
             (
-                Out::Data {
-                    stream: 3,
-                    fin: true,
-                    bytes: bytes::Bytes::from_static(b"hello"),
-                },
-                Head::Data {
-                    stream: 3,
-                    fin: true,
-                    length: 5,
-                },
+                Out::Data { stream: 3, fin: true, bytes: bytes::Bytes::from_static(b"hello") },
+                Head::Data { stream: 3, fin: true, length: 5 },
             ),
+            (Out::Ping { id: 7 }, Head::Control { kind: Kind::Ping, flags: 0, length: 4 }),
             (
-                Out::Ping { id: 7 },
-                Head::Control {
-                    kind: Kind::Ping,
-                    flags: 0,
-                    length: 4,
-                },
+                Out::Reset { stream: 1, status: REFUSED_STREAM },
+                Head::Control { kind: Kind::RstStream, flags: 0, length: 8 },
             ),
-            (
-                Out::Reset {
-                    stream: 1,
-                    status: REFUSED_STREAM,
-                },
-                Head::Control {
-                    kind: Kind::RstStream,
-                    flags: 0,
-                    length: 8,
-                },
-            ),
-            (
-                Out::Reply { stream: 5 },
-                Head::Control {
-                    kind: Kind::SynReply,
-                    flags: 0,
-                    length: 7,
-                },
-            ),
+            (Out::Reply { stream: 5 }, Head::Control { kind: Kind::SynReply, flags: 0, length: 7 }),
         ];
         for (out, expect) in cases {
             let mut wire = BytesMut::new();
@@ -224,11 +179,7 @@ mod tests {
     #[test]
     fn another_version_is_noticed_and_unknown_kinds_are_named() {
         assert_eq!(head(&[0x80, 2, 0, 1, 0, 0, 0, 0]), None);
-        let unknown = Head::Control {
-            kind: Kind::Other(42),
-            flags: 0,
-            length: 1,
-        };
+        let unknown = Head::Control { kind: Kind::Other(42), flags: 0, length: 1 };
         assert_eq!(head(&[0x80, 3, 0, 42, 0, 0, 0, 1]), Some(unknown));
     }
 }

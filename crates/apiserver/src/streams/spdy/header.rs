@@ -13,16 +13,7 @@ const WORDS: &str = "options head post put delete trace accept accept-charset ac
     if-range if-unmodified-since last-modified location max-forwards pragma proxy-authenticate \
     proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade \
     user-agent vary via warning www-authenticate method get status";
-const MORE_WORDS: [&str; 8] = [
-    "200 OK",
-    "version",
-    "HTTP/1.1",
-    "url",
-    "public",
-    "set-cookie",
-    "keep-alive",
-    "origin",
-];
+const MORE_WORDS: [&str; 8] = ["200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive", "origin"];
 /// The text that the dictionary ends with.
 const TEXT: &str = "100101201202205206300302303304305306307402405406407408409410411412413414415416\
     417502504505203 Non-Authoritative Information204 No Content301 Moved Permanently400 Bad \
@@ -78,16 +69,12 @@ impl Reader {
             }
             plain.reserve(1024);
             let before = (self.0.total_in(), plain.len());
-            let result = self
-                .0
-                .decompress_vec(block, &mut plain, FlushDecompress::Sync);
+            let result = self.0.decompress_vec(block, &mut plain, FlushDecompress::Sync);
             let used = usize::try_from(self.0.total_in() - before.0).unwrap_or(0);
             block = &block[used.min(block.len())..];
             if let Err(error) = result {
                 error.needs_dictionary().ok_or(Error::Compression)?;
-                self.0
-                    .set_dictionary(&DICTIONARY)
-                    .map_err(|_| Error::Compression)?;
+                self.0.set_dictionary(&DICTIONARY).map_err(|_| Error::Compression)?;
                 continue;
             }
             let stuck = used == 0 && plain.len() == before.1;
@@ -193,10 +180,7 @@ mod tests {
         for pairs in blocks {
             let wire = writer.fold(&block(&pairs));
             let read = reader.read(&wire).unwrap();
-            let expect: Vec<_> = pairs
-                .iter()
-                .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-                .collect();
+            let expect: Vec<_> = pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
             assert_eq!(read, expect);
         }
     }
@@ -204,10 +188,7 @@ mod tests {
     #[test]
     fn names_are_read_in_lower_case() {
         let wire = Writer::new().fold(&block(&[("StreamType", "Error")]));
-        assert_eq!(
-            Reader::new().read(&wire).unwrap(),
-            [("streamtype".into(), "Error".into())]
-        );
+        assert_eq!(Reader::new().read(&wire).unwrap(), [("streamtype".into(), "Error".into())]);
     }
 
     #[test]

@@ -5,15 +5,13 @@ use std::io;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadHalf,
-    WriteHalf, duplex, split,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, DuplexStream, ReadHalf, WriteHalf, duplex, split,
 };
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::frame::{
-    CONTROL_LIMIT, FLAG_FIN, HEAD, Head, Kind, Out, PROTOCOL_ERROR, REFUSED_STREAM, number,
-    parse_head,
+    CONTROL_LIMIT, FLAG_FIN, HEAD, Head, Kind, Out, PROTOCOL_ERROR, REFUSED_STREAM, number, parse_head,
 };
 use super::header;
 
@@ -36,10 +34,7 @@ pub(in crate::streams) struct Incoming {
 impl Incoming {
     /// A header's value, or "". `name` is lower-case.
     pub(in crate::streams) fn header(&self, name: &str) -> &str {
-        self.headers
-            .iter()
-            .find(|(n, _)| n == name)
-            .map_or("", |(_, v)| v)
+        self.headers.iter().find(|(n, _)| n == name).map_or("", |(_, v)| v)
     }
 }
 
@@ -70,23 +65,14 @@ impl Session {
                 tracing::debug!(%error, "SPDY connection not written");
             }
         });
-        let mut receiver = Receiver {
-            opened,
-            out,
-            open: HashMap::new(),
-            headers: header::Reader::new(),
-            last: 0,
-        };
+        let mut receiver = Receiver { opened, out, open: HashMap::new(), headers: header::Reader::new(), last: 0 };
         let receiver = tokio::spawn(async move {
             if let Err(error) = receiver.run(BufReader::new(reader)).await {
                 tracing::debug!(%error, "SPDY connection ended");
             }
             receiver.close_all().await;
         });
-        Self {
-            streams,
-            receiver: receiver.abort_handle(),
-        }
+        Self { streams, receiver: receiver.abort_handle() }
     }
 
     /// The next stream that the peer opens; `None` once the connection is gone.
@@ -118,29 +104,15 @@ impl Receiver {
             }
             let head = parse_head(bytes).ok_or_else(|| invalid("not SPDY/3.1"))?;
             match head {
-                Head::Data {
-                    stream,
-                    fin,
-                    length,
-                } => {
+                Head::Data { stream, fin, length } => {
                     self.data(&mut reader, stream, fin, length).await?;
                 }
                 Head::Control { length, .. } if length > CONTROL_LIMIT => {
                     let status = PROTOCOL_ERROR;
-                    let _ = self
-                        .out
-                        .send(Out::GoAway {
-                            last: self.last,
-                            status,
-                        })
-                        .await;
+                    let _ = self.out.send(Out::GoAway { last: self.last, status }).await;
                     return Err(invalid("a control frame is too long"));
                 }
-                Head::Control {
-                    kind,
-                    flags,
-                    length,
-                } => {
+                Head::Control { kind, flags, length } => {
                     let mut body = vec![0; length];
                     reader.read_exact(&mut body).await?;
                     self.control(kind, flags, &body).await?;
@@ -185,14 +157,11 @@ impl Receiver {
                 let stream = number(body, 0).ok_or_else(short)?;
                 let block = body.get(10..).ok_or_else(short)?;
                 let headers = self.headers.read(block).map_err(invalid)?;
-                self.open_stream(stream, headers, flags & FLAG_FIN != 0)
-                    .await;
+                self.open_stream(stream, headers, flags & FLAG_FIN != 0).await;
             }
             Kind::Headers => {
                 // Part of the compressed stream, so it must be read.
-                self.headers
-                    .read(body.get(4..).ok_or_else(short)?)
-                    .map_err(invalid)?;
+                self.headers.read(body.get(4..).ok_or_else(short)?).map_err(invalid)?;
             }
             Kind::RstStream => {
                 let stream = number(body, 0).ok_or_else(short)?;
@@ -206,11 +175,7 @@ impl Receiver {
                 }
             }
             // Kubernetes' peers neither send nor obey windows: back-pressure is the connection's.
-            Kind::SynReply
-            | Kind::Settings
-            | Kind::WindowUpdate
-            | Kind::GoAway
-            | Kind::Other(_) => {}
+            Kind::SynReply | Kind::Settings | Kind::WindowUpdate | Kind::GoAway | Kind::Other(_) => {}
         }
         Ok(())
     }
@@ -234,13 +199,7 @@ impl Receiver {
         if fin {
             self.close(stream).await;
         }
-        let _ = self
-            .opened
-            .send(Incoming {
-                headers,
-                io: theirs,
-            })
-            .await;
+        let _ = self.opened.send(Incoming { headers, io: theirs }).await;
     }
 
     /// The connection is gone.
@@ -264,28 +223,15 @@ async fn pump(mut read: ReadHalf<DuplexStream>, stream: u32, out: mpsc::Sender<O
     loop {
         buffer.reserve(DATA_FRAME);
         let end = !matches!(read.read_buf(&mut buffer).await, Ok(n) if n > 0);
-        let bytes = if end {
-            Bytes::new()
-        } else {
-            buffer.split().freeze()
-        };
-        let sent = out
-            .send(Out::Data {
-                stream,
-                fin: end,
-                bytes,
-            })
-            .await;
+        let bytes = if end { Bytes::new() } else { buffer.split().freeze() };
+        let sent = out.send(Out::Data { stream, fin: end, bytes }).await;
         if end || sent.is_err() {
             return;
         }
     }
 }
 
-async fn write<W: AsyncWrite + Unpin>(
-    mut writer: W,
-    mut frames: mpsc::Receiver<Out>,
-) -> io::Result<()> {
+async fn write<W: AsyncWrite + Unpin>(mut writer: W, mut frames: mpsc::Receiver<Out>) -> io::Result<()> {
     let mut headers = header::Writer::new();
     let mut wire = BytesMut::new();
     while let Some(frame) = frames.recv().await {

@@ -18,10 +18,7 @@ use super::{pods, selector};
 use crate::clock::Clock;
 use crate::events::{Recorder, Type};
 
-const OWNER: OwnerKind = OwnerKind {
-    api_version: "apps/v1",
-    kind: "Deployment",
-};
+const OWNER: OwnerKind = OwnerKind { api_version: "apps/v1", kind: "Deployment" };
 
 /// The Deployment controller.
 pub struct Deployments {
@@ -40,14 +37,10 @@ impl Deployments {
     async fn sync(&self, deployment: &Object) -> Result<Next, Status> {
         if selector::is_empty(&deployment["spec"]["selector"]) {
             let text = "This deployment is selecting all pods. A non-empty selector is required.";
-            self.events
-                .record(deployment, Type::Warning, "SelectingAll", text);
+            self.events.record(deployment, Type::Warning, "SelectingAll", text);
             return Ok(Next::Done);
         }
-        let owned = self
-            .api
-            .claim(&gvr::REPLICA_SETS, deployment, OWNER)
-            .await?;
+        let owned = self.api.claim(&gvr::REPLICA_SETS, deployment, OWNER).await?;
         let hash = template::hash(&deployment["spec"]["template"]);
         let mut split = sets::split(deployment, &hash, owned);
         let mut round = Round::Found;
@@ -58,21 +51,13 @@ impl Deployments {
         let now = self.clock.now();
         let shown = status::status(&deployment, &split, round, now);
         let later = status::look_again(&deployment, &shown, now);
-        let shown = self
-            .api
-            .set_status(&gvr::DEPLOYMENTS, &deployment, shown)
-            .await?;
+        let shown = self.api.set_status(&gvr::DEPLOYMENTS, &deployment, shown).await?;
         self.clean_history(&shown, &split).await?;
         Ok(later.map_or(Next::Done, Next::After))
     }
 
     /// One step towards the wanted state.
-    async fn roll(
-        &self,
-        deployment: &Object,
-        hash: &str,
-        split: &mut Split,
-    ) -> Result<Round, Status> {
+    async fn roll(&self, deployment: &Object, hash: &str, split: &mut Split) -> Result<Round, Status> {
         let revision = sets::next_revision(&split.old);
         if let Some(set) = &split.new
             && let Some(refreshed) = sets::refreshed(set, deployment, revision)
@@ -111,33 +96,19 @@ impl Deployments {
         }
         let Some(new) = new else {
             let first = plan::rolling(desired, strategy, &plan::Set::default(), &old);
-            return Ok(Step {
-                new: Some(first.new.unwrap_or(0)),
-                old: vec![None; old.len()],
-            });
+            return Ok(Step { new: Some(first.new.unwrap_or(0)), old: vec![None; old.len()] });
         };
         Ok(plan::rolling(desired, strategy, &new, &old))
     }
 
     async fn old_pods(&self, deployment: &Object, split: &Split) -> Result<usize, Status> {
         let pods = self.api.list_in(&gvr::PODS, deployment.namespace()).await?;
-        let of_old = |pod: &Object| {
-            pod.controller()
-                .is_some_and(|owner| split.old.iter().any(|set| owner["uid"] == set.uid()))
-        };
-        Ok(pods
-            .iter()
-            .filter(|p| of_old(p) && !pods::is_finished(p))
-            .count())
+        let of_old =
+            |pod: &Object| pod.controller().is_some_and(|owner| split.old.iter().any(|set| owner["uid"] == set.uid()));
+        Ok(pods.iter().filter(|p| of_old(p) && !pods::is_finished(p)).count())
     }
 
-    async fn create(
-        &self,
-        deployment: &Object,
-        hash: &str,
-        size: i64,
-        revision: i64,
-    ) -> Result<Object, Status> {
+    async fn create(&self, deployment: &Object, hash: &str, size: i64, revision: i64) -> Result<Object, Status> {
         let set = sets::fresh(deployment, hash, size, revision);
         let made = self.api.create(&gvr::REPLICA_SETS, set).await?;
         if size > 0 {
@@ -146,12 +117,7 @@ impl Deployments {
         Ok(made)
     }
 
-    async fn resize(
-        &self,
-        deployment: &Object,
-        set: &Object,
-        size: Option<i64>,
-    ) -> Result<Object, Status> {
+    async fn resize(&self, deployment: &Object, set: &Object, size: Option<i64>) -> Result<Object, Status> {
         let from = sets::view(set).replicas;
         let Some(size) = size.filter(|size| *size != from) else {
             return match sets::remarked(set, deployment) {
@@ -167,12 +133,8 @@ impl Deployments {
 
     fn scaled(&self, deployment: &Object, set: &Object, from: i64, to: i64) {
         let way = if to > from { "up" } else { "down" };
-        let text = format!(
-            "Scaled {way} replica set {} from {from} to {to}",
-            set.name()
-        );
-        self.events
-            .record(deployment, Type::Normal, "ScalingReplicaSet", &text);
+        let text = format!("Scaled {way} replica set {} from {from} to {to}", set.name());
+        self.events.record(deployment, Type::Normal, "ScalingReplicaSet", &text);
     }
 
     async fn mark_revision(&self, deployment: &Object, split: &Split) -> Result<Object, Status> {
@@ -183,15 +145,12 @@ impl Deployments {
             return Ok(deployment.clone());
         }
         let mut marked = Value::clone(deployment);
-        map_mut(&mut marked, "/metadata/annotations")
-            .insert(sets::REVISION.into(), revision.to_string().into());
+        map_mut(&mut marked, "/metadata/annotations").insert(sets::REVISION.into(), revision.to_string().into());
         self.api.update(&gvr::DEPLOYMENTS, marked).await
     }
 
     async fn clean_history(&self, deployment: &Object, split: &Split) -> Result<(), Status> {
-        let complete = deployment
-            .condition("Progressing")
-            .is_some_and(|c| c["reason"] == "NewReplicaSetAvailable");
+        let complete = deployment.condition("Progressing").is_some_and(|c| c["reason"] == "NewReplicaSetAvailable");
         if !complete || deployment.is_terminating() {
             return Ok(());
         }
@@ -200,6 +159,15 @@ impl Deployments {
         }
         Ok(())
     }
+}
+
+/// The Deployment that a pod was made for, by the name that its ReplicaSet got from us.
+#[must_use]
+pub fn of_pod(pod: &Value) -> Option<Key> {
+    let owner = pod.controller().filter(|owner| owner["kind"] == "ReplicaSet")?;
+    let hash = pod.label(template::HASH_LABEL)?;
+    let name = owner.text("/name").strip_suffix(hash)?.strip_suffix('-')?;
+    Some(Key::new(pod.namespace(), name))
 }
 
 impl Reconcile for Deployments {
@@ -211,11 +179,7 @@ impl Reconcile for Deployments {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Status> {
-        match self
-            .api
-            .find(&gvr::DEPLOYMENTS, &key.namespace, &key.name)
-            .await?
-        {
+        match self.api.find(&gvr::DEPLOYMENTS, &key.namespace, &key.name).await? {
             Some(deployment) => self.sync(&deployment).await,
             None => Ok(Next::Done),
         }

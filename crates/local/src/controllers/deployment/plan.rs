@@ -45,10 +45,7 @@ impl Strategy {
         let surge = part("maxSurge", true);
         let unavailable = part("maxUnavailable", false).min(desired);
         if surge == 0 && unavailable == 0 {
-            return Self::Rolling {
-                surge,
-                unavailable: 1,
-            };
+            return Self::Rolling { surge, unavailable: 1 };
         }
         Self::Rolling { surge, unavailable }
     }
@@ -85,11 +82,7 @@ fn int_or_percent(value: Option<&Value>, of: i64, up: bool) -> Option<i64> {
 
 fn percent(number: i64, of: i64, up: bool) -> i64 {
     let hundredths = number.saturating_mul(of);
-    (if up {
-        hundredths.saturating_add(99)
-    } else {
-        hundredths
-    }) / 100
+    (if up { hundredths.saturating_add(99) } else { hundredths }) / 100
 }
 
 /// The next step of a rollout, as new sizes; `None` keeps a set as it is.
@@ -103,10 +96,7 @@ pub struct Step {
 
 impl Step {
     fn keep(old: &[Set]) -> Self {
-        Self {
-            new: None,
-            old: vec![None; old.len()],
-        }
+        Self { new: None, old: vec![None; old.len()] }
     }
 }
 
@@ -176,8 +166,7 @@ pub fn recreate(desired: i64, new: Option<&Set>, old: &[Set], old_pods: usize) -
 /// Whether the Deployment's wanted number changed since its sets were last scaled.
 #[must_use]
 pub fn was_scaled(desired: i64, sets: &[&Set]) -> bool {
-    sets.iter()
-        .any(|s| s.replicas > 0 && s.desired_seen.is_some_and(|seen| seen != desired))
+    sets.iter().any(|s| s.replicas > 0 && s.desired_seen.is_some_and(|seen| seen != desired))
 }
 
 /// Sizes after the wanted number changed (or while paused), without rolling any further: in the
@@ -217,11 +206,7 @@ fn share(step: &mut Step, ceiling: i64, new: Option<&Set>, old: &[Set]) {
     for (_, set) in &sets {
         let base = set.max_seen.filter(|m| *m > 0).unwrap_or(set.replicas);
         let ideal = (set.replicas * ceiling * 2 + base) / (base * 2) - set.replicas;
-        let part = if change >= 0 {
-            ideal.clamp(0, change)
-        } else {
-            ideal.clamp(change, 0)
-        };
+        let part = if change >= 0 { ideal.clamp(0, change) } else { ideal.clamp(change, 0) };
         change -= part;
         sizes.push(set.replicas + part);
     }
@@ -243,11 +228,7 @@ mod tests {
     use serde_json::json;
 
     fn set(replicas: i64, available: i64) -> Set {
-        Set {
-            replicas,
-            available,
-            ..Set::default()
-        }
+        Set { replicas, available, ..Set::default() }
     }
 
     fn rolling_strategy(surge: i64, unavailable: i64) -> Strategy {
@@ -256,22 +237,12 @@ mod tests {
 
     #[test]
     fn the_strategy_is_read_with_percentages_and_defaults() {
-        let of = |rolling: Value, desired| {
-            Strategy::of(
-                &json!({"spec": {"strategy": {"rollingUpdate": rolling}}}),
-                desired,
-            )
-        };
+        let of =
+            |rolling: Value, desired| Strategy::of(&json!({"spec": {"strategy": {"rollingUpdate": rolling}}}), desired);
         assert_eq!(of(json!(null), 1), rolling_strategy(1, 0));
         assert_eq!(of(json!(null), 10), rolling_strategy(3, 2));
-        assert_eq!(
-            of(json!({"maxSurge": "50%", "maxUnavailable": 1}), 3),
-            rolling_strategy(2, 1)
-        );
-        assert_eq!(
-            of(json!({"maxSurge": 0, "maxUnavailable": "0%"}), 3),
-            rolling_strategy(0, 1)
-        );
+        assert_eq!(of(json!({"maxSurge": "50%", "maxUnavailable": 1}), 3), rolling_strategy(2, 1));
+        assert_eq!(of(json!({"maxSurge": 0, "maxUnavailable": "0%"}), 3), rolling_strategy(0, 1));
         let recreate = json!({"spec": {"strategy": {"type": "Recreate"}}});
         assert_eq!(Strategy::of(&recreate, 3), Strategy::Recreate);
     }
@@ -288,31 +259,17 @@ mod tests {
             (5, 1, 1, set(5, 5), vec![], None, vec![]),
             (2, 1, 0, set(4, 4), vec![], Some(2), vec![]),
             // Broken old pods go at once, the good ones stay.
-            (
-                3,
-                1,
-                0,
-                set(1, 0),
-                vec![set(1, 0), set(3, 3)],
-                None,
-                vec![Some(0), None],
-            ),
+            (3, 1, 0, set(1, 0), vec![set(1, 0), set(3, 3)], None, vec![Some(0), None]),
         ];
         for (desired, surge, unavailable, new, old, expect_new, expect_old) in cases {
             let step = rolling(desired, rolling_strategy(surge, unavailable), &new, &old);
-            assert_eq!(
-                (step.new, step.old),
-                (expect_new, expect_old),
-                "{new:?} {old:?}"
-            );
+            assert_eq!((step.new, step.old), (expect_new, expect_old), "{new:?} {old:?}");
         }
     }
 
     #[test]
     fn a_rolling_update_always_ends_with_only_new_pods() {
-        for (desired, surge, unavailable) in
-            [(1, 1, 0), (3, 1, 0), (3, 0, 1), (10, 3, 2), (0, 1, 0)]
-        {
+        for (desired, surge, unavailable) in [(1, 1, 0), (3, 1, 0), (3, 0, 1), (10, 3, 2), (0, 1, 0)] {
             let mut new = set(0, 0);
             let mut old = vec![set(desired, desired)];
             for _ in 0..100 {
@@ -325,9 +282,7 @@ mod tests {
                 }
                 let total = new.replicas + old[0].replicas;
                 assert!(total <= desired + surge, "{total} pods of {desired}");
-                assert!(
-                    new.available + old[0].replicas.min(old[0].available) >= desired - unavailable
-                );
+                assert!(new.available + old[0].replicas.min(old[0].available) >= desired - unavailable);
                 old[0].available = old[0].replicas;
                 new.available = new.replicas;
             }
@@ -339,34 +294,17 @@ mod tests {
     fn recreation_waits_until_the_last_old_pod_is_gone() {
         let old = [set(2, 2)];
         assert_eq!(recreate(2, None, &old, 2).old, [Some(0)]);
-        assert_eq!(
-            recreate(2, None, &[set(0, 0)], 1),
-            Step {
-                new: None,
-                old: vec![None]
-            }
-        );
+        assert_eq!(recreate(2, None, &[set(0, 0)], 1), Step { new: None, old: vec![None] });
         assert_eq!(recreate(2, None, &[set(0, 0)], 0).new, Some(2));
         assert_eq!(recreate(2, Some(&set(2, 0)), &[set(0, 0)], 0).new, None);
     }
 
     #[test]
     fn scaling_in_the_midst_of_a_rollout_gives_each_set_its_share() {
-        let with = |replicas, available, max| Set {
-            replicas,
-            available,
-            desired_seen: Some(10),
-            max_seen: Some(max),
-        };
+        let with = |replicas, available, max| Set { replicas, available, desired_seen: Some(10), max_seen: Some(max) };
         let strategy = rolling_strategy(3, 2);
         let step = scale(15, strategy, Some(&with(5, 0, 13)), &[with(8, 8, 13)]);
-        assert_eq!(
-            step,
-            Step {
-                new: Some(7),
-                old: vec![Some(11)]
-            }
-        );
+        assert_eq!(step, Step { new: Some(7), old: vec![Some(11)] });
         assert!(was_scaled(15, &[&with(5, 0, 13)]));
         assert!(!was_scaled(10, &[&with(5, 0, 13)]));
     }
@@ -374,13 +312,7 @@ mod tests {
     #[test]
     fn scaling_a_deployment_at_rest_scales_its_one_set() {
         let step = scale(4, rolling_strategy(1, 0), Some(&set(2, 2)), &[set(0, 0)]);
-        assert_eq!(
-            step,
-            Step {
-                new: Some(4),
-                old: vec![None]
-            }
-        );
+        assert_eq!(step, Step { new: Some(4), old: vec![None] });
         let paused_before_first_rollout = scale(4, rolling_strategy(1, 0), None, &[set(2, 2)]);
         assert_eq!(paused_before_first_rollout.old, [Some(4)]);
     }

@@ -37,8 +37,7 @@ pub fn split(deployment: &Value, hash: &str, mut sets: Vec<Object>) -> Split {
     sets.sort_by(|a, b| (a.created(), a.name()).cmp(&(b.created(), b.name())));
     let wanted = &deployment["spec"]["template"];
     let at = sets.iter().position(|set| {
-        set.label(template::HASH_LABEL) == Some(hash)
-            || template::same(&set["spec"]["template"], wanted)
+        set.label(template::HASH_LABEL) == Some(hash) || template::same(&set["spec"]["template"], wanted)
     });
     let new = at.map(|at| sets.remove(at));
     Split { new, old: sets }
@@ -59,10 +58,7 @@ pub fn view(set: &Value) -> Set {
 /// The revision that a set (or a Deployment) is marked with; 0 where it isn't.
 #[must_use]
 pub fn revision(object: &Value) -> i64 {
-    object
-        .annotation(REVISION)
-        .and_then(|r| r.parse().ok())
-        .unwrap_or(0)
+    object.annotation(REVISION).and_then(|r| r.parse().ok()).unwrap_or(0)
 }
 
 /// The revision that the present template has: above all others.
@@ -151,15 +147,10 @@ pub fn desired(deployment: &Value) -> i64 {
 /// Old sets that the history has no room for; only those that are done with.
 #[must_use]
 pub fn beyond_history(deployment: &Value, old: &[Object]) -> Vec<Object> {
-    let limit = deployment
-        .int("/spec/revisionHistoryLimit")
-        .unwrap_or(10)
-        .max(0);
+    let limit = deployment.int("/spec/revisionHistoryLimit").unwrap_or(10).max(0);
     let mut done: Vec<Object> = old.iter().filter(|s| is_done_with(s)).cloned().collect();
     done.sort_by_key(|set| revision(set));
-    let excess = old
-        .len()
-        .saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
+    let excess = old.len().saturating_sub(usize::try_from(limit).unwrap_or(usize::MAX));
     done.truncate(excess);
     done
 }
@@ -208,14 +199,8 @@ mod tests {
     fn a_new_set_carries_hash_owner_revision_and_the_cause_of_the_change() {
         let set = fresh(&deployment(), "abc", 2, 4);
         assert_eq!(set.name(), "web-abc");
-        assert_eq!(
-            set["spec"]["selector"]["matchLabels"],
-            json!({"app": "web", "pod-template-hash": "abc"})
-        );
-        assert_eq!(
-            set["spec"]["template"]["metadata"]["labels"]["pod-template-hash"],
-            "abc"
-        );
+        assert_eq!(set["spec"]["selector"]["matchLabels"], json!({"app": "web", "pod-template-hash": "abc"}));
+        assert_eq!(set["spec"]["template"]["metadata"]["labels"]["pod-template-hash"], "abc");
         assert_eq!(set["metadata"]["labels"]["pod-template-hash"], "abc");
         assert_eq!(set.controller().unwrap()["kind"], "Deployment");
         assert_eq!(revision(&set), 4);
@@ -251,10 +236,7 @@ mod tests {
         let mut deployment = deployment();
         deployment["spec"]["revisionHistoryLimit"] = json!(1);
         let old = [set(3, 0), set(1, 1), set(2, 0)];
-        let gone: Vec<i64> = beyond_history(&deployment, &old)
-            .iter()
-            .map(|s| revision(s))
-            .collect();
+        let gone: Vec<i64> = beyond_history(&deployment, &old).iter().map(|s| revision(s)).collect();
         assert_eq!(gone, [2, 3]);
     }
 }

@@ -27,13 +27,8 @@ pub fn status(deployment: &Value, sets: &Split, round: Round, now: Timestamp) ->
     let sum = |pointer: &str| -> i64 { all(sets).map(|s| s.int(pointer).unwrap_or(0)).sum() };
     let specified: i64 = all(sets).map(|s| view(s).replicas).sum();
     let available = sum("/status/availableReplicas");
-    let updated = sets
-        .new
-        .as_ref()
-        .and_then(|s| s.int("/status/replicas"))
-        .unwrap_or(0);
-    let mut status =
-        json!({ "observedGeneration": deployment.int("/metadata/generation").unwrap_or(0) });
+    let updated = sets.new.as_ref().and_then(|s| s.int("/status/replicas")).unwrap_or(0);
+    let mut status = json!({ "observedGeneration": deployment.int("/metadata/generation").unwrap_or(0) });
     let counts = [
         ("replicas", sum("/status/replicas")),
         ("updatedReplicas", updated),
@@ -48,11 +43,7 @@ pub fn status(deployment: &Value, sets: &Split, round: Round, now: Timestamp) ->
         status["collisionCount"] = count.into();
     }
     let mut conditions = deployment.items("/status/conditions").to_vec();
-    put(
-        &mut conditions,
-        availability(deployment, wanted, available),
-        now,
-    );
+    put(&mut conditions, availability(deployment, wanted, available), now);
     if let Some(progress) = progress(deployment, sets, &status, round, now) {
         put(&mut conditions, progress, now);
     }
@@ -68,18 +59,13 @@ pub fn status(deployment: &Value, sets: &Split, round: Round, now: Timestamp) ->
 #[must_use]
 pub fn look_again(deployment: &Value, status: &Value, now: Timestamp) -> Option<Duration> {
     let deadline = deadline(deployment)?;
-    let condition = status["conditions"]
-        .as_array()?
-        .iter()
-        .find(|c| c["type"] == "Progressing")?;
+    let condition = status["conditions"].as_array()?.iter().find(|c| c["type"] == "Progressing")?;
     if condition["status"] != "True" || condition["reason"] == "NewReplicaSetAvailable" {
         return None;
     }
     let since: Timestamp = condition.text("/lastUpdateTime").parse().ok()?;
     let left = deadline - (now.as_second() - since.as_second());
-    Some(Duration::from_secs(
-        u64::try_from(left.max(0)).unwrap_or(0) + 1,
-    ))
+    Some(Duration::from_secs(u64::try_from(left.max(0)).unwrap_or(0) + 1))
 }
 
 struct Condition {
@@ -118,45 +104,22 @@ fn availability(deployment: &Value, wanted: i64, available: i64) -> Condition {
     Condition {
         kind: "Available",
         status: if enough { "True" } else { "False" },
-        reason: format!(
-            "MinimumReplicas{}",
-            if enough { "Available" } else { "Unavailable" }
-        ),
-        message: format!(
-            "Deployment {} minimum availability.",
-            if enough { "has" } else { "does not have" }
-        ),
+        reason: format!("MinimumReplicas{}", if enough { "Available" } else { "Unavailable" }),
+        message: format!("Deployment {} minimum availability.", if enough { "has" } else { "does not have" }),
         touched: false,
     }
 }
 
-fn progress(
-    deployment: &Value,
-    sets: &Split,
-    status: &Value,
-    round: Round,
-    now: Timestamp,
-) -> Option<Condition> {
+fn progress(deployment: &Value, sets: &Split, status: &Value, round: Round, now: Timestamp) -> Option<Condition> {
     let deadline = deadline(deployment)?;
     let present = deployment.condition("Progressing");
     let done_before = present.is_some_and(|c| c["reason"] == "NewReplicaSetAvailable");
     let name = sets.new.as_ref().map_or(deployment.name(), |s| s.name());
     let condition = |status, reason: &str, message: String, touched| {
-        Some(Condition {
-            kind: "Progressing",
-            status,
-            reason: reason.into(),
-            message,
-            touched,
-        })
+        Some(Condition { kind: "Progressing", status, reason: reason.into(), message, touched })
     };
     if deployment["spec"]["paused"] == true {
-        return condition(
-            "Unknown",
-            "DeploymentPaused",
-            "Deployment is paused".into(),
-            false,
-        );
+        return condition("Unknown", "DeploymentPaused", "Deployment is paused".into(), false);
     }
     if is_complete(deployment, sets, status) {
         let message = format!("ReplicaSet \"{name}\" has successfully progressed.");
@@ -184,9 +147,7 @@ fn progress(
 }
 
 fn deadline(deployment: &Value) -> Option<i64> {
-    let seconds = deployment
-        .int("/spec/progressDeadlineSeconds")
-        .unwrap_or(600);
+    let seconds = deployment.int("/spec/progressDeadlineSeconds").unwrap_or(600);
     (seconds != i64::from(i32::MAX)).then_some(seconds)
 }
 
@@ -203,10 +164,7 @@ fn progressed(before: &Value, after: &Value) -> bool {
     let count = |status: &Value, name: &str| status[name].as_i64().unwrap_or(0);
     let grew = |name: &str| count(after, name) > count(before, name);
     let old = |status: &Value| count(status, "replicas") - count(status, "updatedReplicas");
-    grew("updatedReplicas")
-        || grew("readyReplicas")
-        || grew("availableReplicas")
-        || old(after) < old(before)
+    grew("updatedReplicas") || grew("readyReplicas") || grew("availableReplicas") || old(after) < old(before)
 }
 
 fn failure(sets: &Split) -> Option<Condition> {
@@ -238,12 +196,7 @@ mod tests {
     }
 
     fn reason(status: &Value, kind: &str) -> (String, String) {
-        let c = status["conditions"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|c| c["type"] == kind)
-            .unwrap();
+        let c = status["conditions"].as_array().unwrap().iter().find(|c| c["type"] == kind).unwrap();
         (c.text("/status").into(), c.text("/reason").into())
     }
 
@@ -258,47 +211,23 @@ mod tests {
             "metadata": {"name": "web", "generation": 1},
             "spec": {"replicas": 1, "progressDeadlineSeconds": 10},
         });
-        let sets = Split {
-            new: Some(set("web-a", 1, 0, 0)),
-            old: vec![],
-        };
+        let sets = Split { new: Some(set("web-a", 1, 0, 0)), old: vec![] };
         let first = status(&deployment, &sets, Round::Created, t0);
-        assert_eq!(
-            reason(&first, "Progressing"),
-            pair("True", "NewReplicaSetCreated")
-        );
-        assert_eq!(
-            reason(&first, "Available"),
-            pair("False", "MinimumReplicasUnavailable")
-        );
+        assert_eq!(reason(&first, "Progressing"), pair("True", "NewReplicaSetCreated"));
+        assert_eq!(reason(&first, "Available"), pair("False", "MinimumReplicasUnavailable"));
         assert_eq!(first["unavailableReplicas"], 1);
-        assert_eq!(
-            look_again(&deployment, &first, t0),
-            Some(Duration::from_secs(11))
-        );
+        assert_eq!(look_again(&deployment, &first, t0), Some(Duration::from_secs(11)));
 
         deployment["status"] = first;
         let late = Timestamp::from_second(1_011).unwrap();
         let stuck = status(&deployment, &sets, Round::Found, late);
-        assert_eq!(
-            reason(&stuck, "Progressing"),
-            pair("False", "ProgressDeadlineExceeded")
-        );
+        assert_eq!(reason(&stuck, "Progressing"), pair("False", "ProgressDeadlineExceeded"));
 
-        let sets = Split {
-            new: Some(set("web-a", 1, 1, 1)),
-            old: vec![],
-        };
+        let sets = Split { new: Some(set("web-a", 1, 1, 1)), old: vec![] };
         deployment["status"] = stuck;
         let done = status(&deployment, &sets, Round::Found, late);
-        assert_eq!(
-            reason(&done, "Progressing"),
-            pair("True", "NewReplicaSetAvailable")
-        );
-        assert_eq!(
-            reason(&done, "Available"),
-            pair("True", "MinimumReplicasAvailable")
-        );
+        assert_eq!(reason(&done, "Progressing"), pair("True", "NewReplicaSetAvailable"));
+        assert_eq!(reason(&done, "Available"), pair("True", "MinimumReplicasAvailable"));
         assert_eq!(done["updatedReplicas"], 1);
         assert_eq!(done.get("unavailableReplicas"), None);
 
@@ -312,15 +241,10 @@ mod tests {
         let now = Timestamp::from_second(0).unwrap();
         let deployment = json!({"metadata": {"name": "web"}, "spec": {"replicas": 1}});
         let mut failing = Value::clone(&set("web-a", 1, 0, 0));
-        failing["status"]["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "no"}]);
-        let sets = Split {
-            new: Some(Arc::new(failing)),
-            old: vec![],
-        };
+        failing["status"]["conditions"] =
+            json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "no"}]);
+        let sets = Split { new: Some(Arc::new(failing)), old: vec![] };
         let shown = status(&deployment, &sets, Round::Found, now);
-        assert_eq!(
-            reason(&shown, "ReplicaFailure"),
-            pair("True", "FailedCreate")
-        );
+        assert_eq!(reason(&shown, "ReplicaFailure"), pair("True", "FailedCreate"));
     }
 }

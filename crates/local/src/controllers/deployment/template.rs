@@ -41,10 +41,7 @@ pub fn with_hash(template: &Value, hash: &str) -> Value {
 /// `template` without the hash label, and without members that say nothing.
 fn without_hash(template: &Value) -> Value {
     let mut template = template.clone();
-    if let Some(labels) = template
-        .pointer_mut("/metadata/labels")
-        .and_then(Value::as_object_mut)
-    {
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.shift_remove(HASH_LABEL);
     }
     if let Some(metadata) = template.get_mut("metadata").and_then(Value::as_object_mut) {
@@ -120,15 +117,11 @@ mod tests {
 
     #[test]
     fn the_hash_label_and_empty_metadata_make_no_difference() {
-        let plain =
-            json!({"metadata": {"labels": {"a": "1"}, "creationTimestamp": null}, "spec": {}});
+        let plain = json!({"metadata": {"labels": {"a": "1"}, "creationTimestamp": null}, "spec": {}});
         let marked = with_hash(&plain, "xyz");
         assert_eq!(marked["metadata"]["labels"][HASH_LABEL], "xyz");
         assert!(same(&plain, &marked));
         assert_eq!(hash(&plain), hash(&marked));
-        assert!(!same(
-            &plain,
-            &json!({"metadata": {"labels": {"a": "1"}}, "spec": {"x": 1}})
-        ));
+        assert!(!same(&plain, &json!({"metadata": {"labels": {"a": "1"}}, "spec": {"x": 1}})));
     }
 }

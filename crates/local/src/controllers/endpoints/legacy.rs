@@ -19,10 +19,7 @@ const LIMIT: usize = 1000;
 /// The object's labels: the Service's and our mark.
 #[must_use]
 pub fn labels(service: &Value) -> Value {
-    let mut labels = service["metadata"]["labels"]
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
+    let mut labels = service["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
     if service.text("/spec/clusterIP") == "None" {
         labels.insert("service.kubernetes.io/headless".into(), "".into());
@@ -62,9 +59,7 @@ pub fn subsets(service: &Value, pods: &[Object]) -> Value {
 }
 
 fn is_shown(pod: &Value, publish: bool) -> bool {
-    !pod.text("/status/podIP").is_empty()
-        && !pods::is_finished(pod)
-        && (publish || !pod.is_terminating())
+    !pod.text("/status/podIP").is_empty() && !pods::is_finished(pod) && (publish || !pod.is_terminating())
 }
 
 fn address(service: &Value, pod: &Value) -> Value {
@@ -90,10 +85,7 @@ fn address(service: &Value, pod: &Value) -> Value {
 impl Subset {
     fn into_value(self) -> Value {
         let mut value = json!({});
-        for (name, list) in [
-            ("addresses", self.ready),
-            ("notReadyAddresses", self.not_ready),
-        ] {
+        for (name, list) in [("addresses", self.ready), ("notReadyAddresses", self.not_ready)] {
             if !list.is_empty() {
                 value[name] = list.into();
             }
@@ -132,9 +124,6 @@ mod tests {
         let subsets = subsets(&service, &[pod("a", "True"), pod("b", "False")]);
         assert_eq!(subsets[0]["addresses"][0]["ip"], "a");
         assert_eq!(subsets[0]["notReadyAddresses"][0]["ip"], "b");
-        assert_eq!(
-            subsets[0]["ports"],
-            json!([{"protocol": "TCP", "port": 5678}])
-        );
+        assert_eq!(subsets[0]["ports"], json!([{"protocol": "TCP", "port": 5678}]));
     }
 }

@@ -1,6 +1,7 @@
 //! EndpointSlices and Endpoints: which pods answer for a Service.
 
 mod legacy;
+mod selection;
 mod slices;
 
 use lateen_apiserver::{Object, Status, gvr};
@@ -12,7 +13,9 @@ use super::queue::{Next, Reconcile};
 use super::selector;
 use crate::events::{Recorder, Type};
 
-pub use slices::{MANAGED_BY, SERVICE_NAME};
+pub use selection::Selection;
+use slices::MANAGED_BY;
+pub use slices::SERVICE_NAME;
 
 /// The zone of a node, as cloud providers label it.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -38,16 +41,11 @@ impl Endpoints {
         let zone = self.zone(&pods).await?;
         let wanted = slices::wanted(service, &pods, zone.as_deref());
         self.write_slices(service, wanted).await?;
-        self.write_endpoints(service, legacy::subsets(service, &pods))
-            .await
+        self.write_endpoints(service, legacy::subsets(service, &pods)).await
     }
 
     async fn zone(&self, pods: &[Object]) -> Result<Option<String>, Status> {
-        let Some(node) = pods
-            .iter()
-            .map(|p| p.text("/spec/nodeName"))
-            .find(|n| !n.is_empty())
-        else {
+        let Some(node) = pods.iter().map(|p| p.text("/spec/nodeName")).find(|n| !n.is_empty()) else {
             return Ok(None);
         };
         let node = self.api.find(&gvr::NODES, "", node).await?;
@@ -55,13 +53,9 @@ impl Endpoints {
     }
 
     async fn write_slices(&self, service: &Object, wanted: Vec<Value>) -> Result<(), Status> {
-        let mut present = self
-            .api
-            .list_in(&gvr::ENDPOINT_SLICES, service.namespace())
-            .await?;
+        let mut present = self.api.list_in(&gvr::ENDPOINT_SLICES, service.namespace()).await?;
         present.retain(|s| {
-            s.label(SERVICE_NAME) == Some(service.name())
-                && s.label(slices::MANAGED_BY_LABEL) == Some(MANAGED_BY)
+            s.label(SERVICE_NAME) == Some(service.name()) && s.label(slices::MANAGED_BY_LABEL) == Some(MANAGED_BY)
         });
         let plan = slices::plan(wanted, &present);
         for slice in plan.update {
@@ -70,12 +64,7 @@ impl Endpoints {
         for slice in plan.create {
             if let Err(status) = self.api.create(&gvr::ENDPOINT_SLICES, slice).await {
                 let text = format!("Failed to create EndpointSlice: {status}");
-                self.events.record(
-                    service,
-                    Type::Warning,
-                    "FailedToCreateEndpointSlices",
-                    &text,
-                );
+                self.events.record(service, Type::Warning, "FailedToCreateEndpointSlices", &text);
                 return Err(status);
             }
         }
@@ -89,9 +78,7 @@ impl Endpoints {
         let (namespace, name) = (service.namespace(), service.name());
         let labels = legacy::labels(service);
         match self.api.find(&gvr::ENDPOINTS, namespace, name).await? {
-            Some(old) if same(&old["subsets"], &subsets) && old["metadata"]["labels"] == labels => {
-                Ok(())
-            }
+            Some(old) if same(&old["subsets"], &subsets) && old["metadata"]["labels"] == labels => Ok(()),
             Some(old) => {
                 let mut new = Value::clone(&old);
                 new["subsets"] = subsets;
@@ -112,10 +99,7 @@ impl Endpoints {
 
     /// The Service is gone: the garbage collector takes its slices, this the Endpoints object.
     async fn remove(&self, key: &Key) -> Result<(), Status> {
-        let old = self
-            .api
-            .find(&gvr::ENDPOINTS, &key.namespace, &key.name)
-            .await?;
+        let old = self.api.find(&gvr::ENDPOINTS, &key.namespace, &key.name).await?;
         match old.filter(|e| e.label(legacy::MANAGED_BY_LABEL) == Some(legacy::MANAGED_BY)) {
             Some(old) => self.api.delete(&gvr::ENDPOINTS, &old).await,
             None => Ok(()),
@@ -131,14 +115,11 @@ fn same(a: &Value, b: &Value) -> bool {
 /// Whether the Service's selector takes this pod. A Service without selector takes none.
 #[must_use]
 pub fn selects(service: &Value, pod: &Value) -> bool {
-    has_selector(service)
-        && selector::matches_map(&service["spec"]["selector"], &pod["metadata"]["labels"])
+    has_selector(service) && selector::matches_map(&service["spec"]["selector"], &pod["metadata"]["labels"])
 }
 
 fn has_selector(service: &Value) -> bool {
-    service["spec"]["selector"]
-        .as_object()
-        .is_some_and(|s| !s.is_empty())
+    service["spec"]["selector"].as_object().is_some_and(|s| !s.is_empty())
         && service.text("/spec/type") != "ExternalName"
 }
 
@@ -151,11 +132,7 @@ impl Reconcile for Endpoints {
     }
 
     async fn reconcile(&self, key: &Key) -> Result<Next, Status> {
-        match self
-            .api
-            .find(&gvr::SERVICES, &key.namespace, &key.name)
-            .await?
-        {
+        match self.api.find(&gvr::SERVICES, &key.namespace, &key.name).await? {
             Some(service) if service.is_terminating() => {}
             Some(service) if has_selector(&service) => self.sync(&service).await?,
             Some(_) => {}

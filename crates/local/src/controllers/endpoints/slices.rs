@@ -29,9 +29,7 @@ pub fn wanted(service: &Value, pods: &[Object], zone: Option<&str>) -> Vec<Value
             continue;
         }
         let ports = Value::Array(ports_of(service, pod));
-        let group = by_ports
-            .entry(ports.to_string())
-            .or_insert_with(|| (ports, Vec::new()));
+        let group = by_ports.entry(ports.to_string()).or_insert_with(|| (ports, Vec::new()));
         group.1.push(endpoint(service, pod, ip, zone));
     }
     if by_ports.is_empty() {
@@ -39,11 +37,7 @@ pub fn wanted(service: &Value, pods: &[Object], zone: Option<&str>) -> Vec<Value
     }
     by_ports
         .values()
-        .flat_map(|(ports, endpoints)| {
-            endpoints
-                .chunks(SLICE_SIZE)
-                .map(|chunk| slice(service, ports, chunk))
-        })
+        .flat_map(|(ports, endpoints)| endpoints.chunks(SLICE_SIZE).map(|chunk| slice(service, ports, chunk)))
         .collect()
 }
 
@@ -82,10 +76,7 @@ fn target_port(port: &Value, pod: &Value) -> Option<i64> {
 
 /// The number that a container of the pod gives to a named port; native sidecars count too.
 fn named_port(pod: &Value, name: &str, wanted: &str) -> Option<i64> {
-    let sidecars = pod
-        .items("/spec/initContainers")
-        .iter()
-        .filter(|c| c["restartPolicy"] == "Always");
+    let sidecars = pod.items("/spec/initContainers").iter().filter(|c| c["restartPolicy"] == "Always");
     pod.items("/spec/containers")
         .iter()
         .chain(sidecars)
@@ -126,10 +117,7 @@ fn endpoint(service: &Value, pod: &Value, ip: &str, zone: Option<&str>) -> Value
 }
 
 fn slice(service: &Value, ports: &Value, endpoints: &[Value]) -> Value {
-    let mut labels = service["metadata"]["labels"]
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
+    let mut labels = service["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     labels.insert(SERVICE_NAME.into(), service.name().into());
     labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
     if service.text("/spec/clusterIP") == "None" {
@@ -164,11 +152,7 @@ pub struct Plan {
 /// Keep as many slices (by name) as possible, those with the same ports first.
 #[must_use]
 pub fn plan(wanted: Vec<Value>, present: &[Object]) -> Plan {
-    let mut free: Vec<Object> = present
-        .iter()
-        .filter(|s| !s.is_terminating())
-        .cloned()
-        .collect();
+    let mut free: Vec<Object> = present.iter().filter(|s| !s.is_terminating()).cloned().collect();
     free.sort_by(|a, b| a.name().cmp(b.name()));
     let mut plan = Plan::default();
     let mut homeless = Vec::new();
