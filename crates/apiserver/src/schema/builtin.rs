@@ -3,7 +3,8 @@
 use std::sync::OnceLock;
 
 use k8s_openapi::{
-    api as k, apiextensions_apiserver::pkg::apis::apiextensions::v1 as crd, apimachinery::pkg::apis::meta::v1 as meta,
+    api as k, apiextensions_apiserver::pkg::apis::apiextensions::v1 as crd,
+    apimachinery::pkg::apis::meta::v1 as meta,
 };
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
