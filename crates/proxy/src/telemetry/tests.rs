@@ -9,7 +9,9 @@ use lateen_api::envoy::envoy::config::route::v3::RouteConfiguration;
 use lateen_api::envoy::envoy::extensions::filters::http::router::v3::Router;
 use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3::http_connection_manager::RouteSpecifier;
 use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3::http_filter::ConfigType as FilterConfig;
-use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3::{HttpConnectionManager, HttpFilter};
+use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3::{
+    HttpConnectionManager, HttpFilter,
+};
 use lateen_api::google::protobuf::Any;
 use lateen_api::type_url;
 use lateen_proxy_core::chain::Terminal;
@@ -49,7 +51,10 @@ fn listener(direction: Direction) -> Arc<Listener> {
 fn hcm() -> Arc<Hcm> {
     let manager = HttpConnectionManager {
         stat_prefix: "test".into(),
-        route_specifier: Some(RouteSpecifier::RouteConfig(RouteConfiguration { name: "test".into(), ..Default::default() })),
+        route_specifier: Some(RouteSpecifier::RouteConfig(RouteConfiguration {
+            name: "test".into(),
+            ..Default::default()
+        })),
         http_filters: vec![HttpFilter {
             name: "envoy.filters.http.router".into(),
             config_type: Some(FilterConfig::TypedConfig(pack(&Router::default()))),
