@@ -29,7 +29,9 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
         .as_array()
         .into_iter()
         .flatten()
-        .filter(|proxy| args.pod.as_deref().is_none_or(|pod| name(proxy) == pod || name(proxy).split('.').next() == Some(pod)))
+        .filter(|proxy| {
+            args.pod.as_deref().is_none_or(|pod| name(proxy) == pod || name(proxy).split('.').next() == Some(pod))
+        })
         .collect();
     if args.output != "short" {
         return print_value(&Value::from_iter(proxies.into_iter().cloned()), &args.output);

@@ -85,7 +85,10 @@ mod tests {
     #[test]
     fn takes_names_apart() {
         let parts = Parts::of("outbound|80|v1|backend.default.svc.cluster.local");
-        assert_eq!((parts.direction, parts.port, parts.subset, parts.host), ("outbound", "80", "v1", "backend.default.svc.cluster.local"));
+        assert_eq!(
+            (parts.direction, parts.port, parts.subset, parts.host),
+            ("outbound", "80", "v1", "backend.default.svc.cluster.local")
+        );
         assert_eq!(Parts::of("PassthroughCluster").host, "PassthroughCluster");
     }
 }

@@ -19,11 +19,13 @@ pub(super) struct Filter {
 
 pub(super) fn show(filter: &Filter) -> anyhow::Result<()> {
     let dump = Dump::of(&filter.target)?;
-    let listeners: Vec<_> = dump
-        .entries("ListenersConfigDump", &["static_listeners", "dynamic_listeners"])
-        .map(|entry| if entry["active_state"].is_object() { &entry["active_state"]["listener"] } else { &entry["listener"] })
-        .filter(|listener| wanted(filter, listener))
-        .collect();
+    let listeners: Vec<_> =
+        dump.entries("ListenersConfigDump", &["static_listeners", "dynamic_listeners"])
+            .map(|entry| {
+                if entry["active_state"].is_object() { &entry["active_state"]["listener"] } else { &entry["listener"] }
+            })
+            .filter(|listener| wanted(filter, listener))
+            .collect();
     if filter.target.output != "short" {
         return print_value(&Value::from_iter(listeners.into_iter().cloned()), &filter.target.output);
     }
@@ -45,7 +47,9 @@ fn rows(listener: &Value) -> Vec<Vec<String>> {
     let chains = listener["filter_chains"].as_array().into_iter().flatten();
     chains
         .chain(listener.get("default_filter_chain"))
-        .map(|chain| vec![address.clone(), port.clone(), describe_match(&chain["filter_chain_match"]), destination(chain)])
+        .map(|chain| {
+            vec![address.clone(), port.clone(), describe_match(&chain["filter_chain_match"]), destination(chain)]
+        })
         .collect()
 }
 

@@ -90,7 +90,7 @@ pub fn print_value(value: &Value, format: &str) -> anyhow::Result<()> {
 pub fn print_table(header: &[&str], mut rows: Vec<Vec<String>>) {
     rows.sort();
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header);
+    table.load_style(presets::NOTHING).set_header(header);
     table.add_rows(rows);
     for line in table.lines() {
         println!("{}", line.trim());

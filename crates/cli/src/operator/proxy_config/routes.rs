@@ -53,5 +53,6 @@ fn describe_match(conditions: &Value) -> String {
         let text = conditions[*key].as_str()?;
         Some(if *key == "path" { text.to_owned() } else { format!("{}*", text.trim_end_matches('*')) })
     });
-    path.or_else(|| Some(format!("regex {}", conditions["safe_regex"]["regex"].as_str()?))).unwrap_or_else(|| "/*".to_owned())
+    path.or_else(|| Some(format!("regex {}", conditions["safe_regex"]["regex"].as_str()?)))
+        .unwrap_or_else(|| "/*".to_owned())
 }

@@ -1,0 +1,124 @@
+//! All parts of the cluster, put together in one process.
+
+mod install;
+
+use std::net::TcpListener;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lateen_apiserver::{Client, Config, Server};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::clock::Clock;
+use crate::events::Recorder;
+use crate::network::addresses::Addresses;
+use crate::network::{API_IP, host};
+use crate::node_object::{self, Machine};
+use crate::options::Install;
+use crate::paths::Home;
+use crate::pod::context::Context;
+use crate::pod::fields::Capacity;
+use crate::pod::{agent, registry::Registry};
+use crate::reexec::Platform;
+use crate::runtime::Runtime;
+use crate::sandbox::message::{FromSandbox, Settings};
+
+/// How long the control plane may take to be ready.
+const READY_TIME: Duration = Duration::from_secs(120);
+
+/// Runs a cluster for ever; returns when it can't start or can't go on.
+pub(crate) async fn run(
+    settings: Settings,
+    listeners: Vec<TcpListener>,
+    platform: Platform,
+    report: impl Fn(FromSandbox) + Send + Sync,
+) -> Result<(), String> {
+    host::set_up().await?;
+    let home = Home::new(&settings.home);
+    let registry = Arc::new(Registry::default());
+    let server = open(&home, &settings, &registry).await?;
+    let serving = tokio::spawn(serve(server.clone(), bind(listeners).await?));
+    write_private(&home.kubeconfig(), &server.kubeconfig(&format!("https://{}", settings.api)))
+        .map_err(|e| format!("write {}: {e}", home.kubeconfig().display()))?;
+    report(FromSandbox::Step(format!("API server listens on https://{}", settings.api)));
+    let client = server.client();
+    let _parts = start_parts(&client, &home, &settings, &platform, registry).await?;
+    let install = Install { many_ids: settings.many_ids, bare: settings.bare };
+    let manifests = (platform.manifests)(&install);
+    install::apply(&client, &manifests).await?;
+    if !manifests.is_empty() {
+        report(FromSandbox::Step("control plane is starting".to_owned()));
+    }
+    install::wait_ready(&client, &manifests, Instant::now() + READY_TIME).await?;
+    report(FromSandbox::Ready { api: settings.api.to_string() });
+    serving.await.map_err(|e| format!("the API server ended: {e}"))??;
+    Err("the API server ended".to_owned())
+}
+
+async fn open(home: &Home, settings: &Settings, registry: &Arc<Registry>) -> Result<Server, String> {
+    let mut config = Config::new(home.server());
+    config.runtime = Some(Arc::new(Runtime::new(Arc::clone(registry))));
+    config.secure_port = settings.api.port();
+    config.advertise_address = API_IP;
+    Server::open(config).await.map_err(|e| e.to_string())
+}
+
+/// The launcher's listeners, and the one that pods reach.
+async fn bind(listeners: Vec<TcpListener>) -> Result<Vec<tokio::net::TcpListener>, String> {
+    let failed = |e: std::io::Error| format!("listen for the API server: {e}");
+    let mut all = vec![tokio::net::TcpListener::bind((API_IP, 443)).await.map_err(failed)?];
+    for listener in listeners {
+        listener.set_nonblocking(true).map_err(failed)?;
+        all.push(tokio::net::TcpListener::from_std(listener).map_err(failed)?);
+    }
+    Ok(all)
+}
+
+async fn serve(server: Server, listeners: Vec<tokio::net::TcpListener>) -> Result<(), String> {
+    server.serve(listeners).await.map_err(|e| e.to_string())
+}
+
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    use std::io::Write;
+    let mut options = std::fs::File::options();
+    let mut file = options.create(true).truncate(true).write(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// Starts node agent, controllers, Services and DNS. They run as long as what is returned.
+async fn start_parts(
+    client: &Client,
+    home: &Home,
+    settings: &Settings,
+    platform: &Platform,
+    registry: Arc<Registry>,
+) -> Result<tokio::task::JoinSet<()>, String> {
+    let mut parts = tokio::task::JoinSet::new();
+    let clock = Clock::system();
+    let machine = Machine::read();
+    let node = node_object::register(client, machine).await.map_err(|e| format!("register the node: {e}"))?;
+    let recorder = Recorder::start(client.clone(), "kubelet", clock.clone()).host(crate::NODE_NAME);
+    recorder.record(&node_reference(&node), crate::events::Type::Normal, "Starting", "Starting kubelet.");
+    let context = Arc::new(Context {
+        client: client.clone(),
+        recorder,
+        images: Arc::clone(&platform.images),
+        home: home.clone(),
+        addresses: Addresses::new(),
+        many_ids: settings.many_ids,
+        capacity: Capacity { cpus: machine.cpus, memory: machine.memory },
+        registry,
+    });
+    parts.spawn(node_object::beat(client.clone()));
+    parts.spawn(agent::run(context));
+    Ok(parts)
+}
+
+/// The node as events refer to it.
+fn node_reference(node: &Value) -> Value {
+    serde_json::json!({"apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": crate::NODE_NAME, "uid": node["metadata"]["uid"]}})
+}

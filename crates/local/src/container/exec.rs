@@ -1,0 +1,132 @@
+//! Running a further process in a container.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{ExitCode, Stdio};
+
+use nix::fcntl::OFlag;
+use nix::sched::{CloneFlags, setns};
+use serde::{Deserialize, Serialize};
+
+use super::spec::Process;
+use super::{identity, init};
+use crate::reexec::Stage;
+use crate::sandbox::channel::Channel;
+
+/// Exit code of a command that could not be started, as shells have it.
+const CANNOT_START: u8 = 126;
+
+/// What to run, and where.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ExecSpec {
+    /// First process of the container.
+    pub(crate) container: i32,
+    pub(crate) process: Process,
+    pub(crate) tty: bool,
+    /// Which of standard input, output and error come with the message (never with a terminal).
+    pub(crate) streams: [bool; 3],
+}
+
+/// Whether it runs; with a terminal, its controlling end comes with the message.
+type Started = Result<(), String>;
+
+/// A process that runs in a container; dropped, it is ended.
+pub(crate) struct Running {
+    pub(crate) child: tokio::process::Child,
+    pub(crate) terminal: Option<OwnedFd>,
+}
+
+/// Starts a process in a container.
+pub(crate) async fn start(spec: ExecSpec, streams: Vec<OwnedFd>) -> Result<Running, String> {
+    let failed = |e: io::Error| format!("cannot run a stage of the node agent: {e}");
+    let (ours, theirs) = Channel::pair().map_err(failed)?;
+    let mut command = tokio::process::Command::from(Stage::ContainerExec.command());
+    command.stdin(Stdio::from(theirs.into_fd())).kill_on_drop(true);
+    let child = command.spawn().map_err(failed)?;
+    drop(command);
+    let talk = tokio::task::spawn_blocking(move || {
+        let fds: Vec<_> = streams.iter().map(AsFd::as_fd).collect();
+        ours.send_with(&spec, &fds)?;
+        drop(streams);
+        ours.recv::<Started>()
+    });
+    match talk.await.map_err(|e| e.to_string())?.map_err(failed)? {
+        Some((Ok(()), fds)) => Ok(Running { child, terminal: fds.into_iter().next() }),
+        Some((Err(reason), _)) => Err(reason),
+        None => Err("the command's starting stage ended early".to_owned()),
+    }
+}
+
+pub(crate) fn main() -> ExitCode {
+    let Ok(channel) = Channel::from_stdin() else { return ExitCode::from(2) };
+    let Ok(Some((spec, streams))) = channel.recv::<ExecSpec>() else { return ExitCode::from(2) };
+    match run(&channel, &spec, streams) {
+        Ok(code) => ExitCode::from(code),
+        Err(reason) => {
+            let _ = channel.send(&Started::Err(reason));
+            ExitCode::from(CANNOT_START)
+        }
+    }
+}
+
+fn run(channel: &Channel, spec: &ExecSpec, streams: Vec<OwnedFd>) -> Result<u8, String> {
+    join(spec.container).map_err(|e| format!("join the container: {e}"))?;
+    let terminal = if spec.tty { Some(terminal().map_err(|e| format!("open a terminal: {e}"))?) } else { None };
+    identity::assume(&spec.process.identity)?;
+    std::env::set_current_dir(&spec.process.cwd).map_err(|e| format!("enter the working directory: {e}"))?;
+    let [stdin, stdout, stderr] = match &terminal {
+        Some((_, slave)) => copies(slave).map_err(|e| format!("use the terminal: {e}"))?,
+        None => given(spec.streams, streams),
+    };
+    let mut command = init::command(&spec.process)?;
+    command.stdin(stdin).stdout(stdout).stderr(stderr);
+    let mut child = command.spawn().map_err(|e| format!("exec: {:?}: {e}", spec.process.argv[0]))?;
+    drop(command);
+    let master: Vec<_> = terminal.iter().map(|(master, _)| master.as_fd()).collect();
+    let _ = channel.send_with(&Started::Ok(()), &master);
+    drop(terminal);
+    let status = child.wait().map_err(|e| e.to_string())?;
+    let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+    Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Enters all namespaces of a container; the PID namespace holds for children only.
+fn join(pid: i32) -> io::Result<()> {
+    let open = |kind| File::open(format!("/proc/{pid}/ns/{kind}"));
+    let namespaces = [
+        (open("net")?, CloneFlags::CLONE_NEWNET),
+        (open("ipc")?, CloneFlags::CLONE_NEWIPC),
+        (open("uts")?, CloneFlags::CLONE_NEWUTS),
+        (open("pid")?, CloneFlags::CLONE_NEWPID),
+        (open("mnt")?, CloneFlags::CLONE_NEWNS),
+    ];
+    for (file, flag) in namespaces {
+        setns(file, flag)?;
+    }
+    Ok(())
+}
+
+/// A new terminal of the container, controlling this process's new session.
+fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY | rustix::pty::OpenptFlags::CLOEXEC;
+    let master = rustix::pty::openpt(flags)?;
+    rustix::pty::grantpt(&master)?;
+    rustix::pty::unlockpt(&master)?;
+    let name = rustix::pty::ptsname(&master, Vec::new())?;
+    let oflag = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
+    let slave = nix::fcntl::open(name.as_c_str(), oflag, nix::sys::stat::Mode::empty())?;
+    nix::unistd::setsid()?;
+    rustix::process::ioctl_tiocsctty(&slave)?;
+    Ok((master, slave))
+}
+
+fn copies(slave: &OwnedFd) -> io::Result<[Stdio; 3]> {
+    Ok([slave.try_clone()?.into(), slave.try_clone()?.into(), slave.try_clone()?.into()])
+}
+
+fn given(wanted: [bool; 3], streams: Vec<OwnedFd>) -> [Stdio; 3] {
+    let mut streams = streams.into_iter();
+    wanted.map(|wanted| if wanted { streams.next().map_or_else(Stdio::null, Stdio::from) } else { Stdio::null() })
+}

@@ -1,0 +1,317 @@
+//! Starting a cluster and staying with it until it ends.
+
+use std::fs::File;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ExitCode, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::unistd::Pid;
+
+use super::diagnose::Machine;
+use super::idmap::IdMap;
+use super::progress::Progress;
+use super::state::{Lock, Running, running};
+use super::{UpError, exit, kubeconfig};
+use crate::options::UpOptions;
+use crate::paths::Home;
+use crate::reexec::Stage;
+use crate::sandbox::channel::Channel;
+use crate::sandbox::message::{FromSandbox, Settings, ToSandbox};
+
+/// How long a cluster may take to end after it was asked to.
+const STOP_TIME: Duration = Duration::from_secs(10);
+/// How long a detached start waits for a cluster that another start has begun.
+const JOIN_TIME: Duration = Duration::from_secs(120);
+
+/// Starts a cluster. Detached, it returns when the cluster is ready; else when it has ended.
+/// When one already runs in the same state directory, that one is left as it is.
+pub fn up(options: &UpOptions, progress: &mut dyn Progress) -> Result<(), UpError> {
+    let home = Home::new(&options.home);
+    if running(&home).is_some() {
+        return join(&home, progress);
+    }
+    if options.detach { detach(options, &home, progress) } else { run(options, progress) }
+}
+
+/// Waits until a cluster started by someone else is ready.
+fn join(home: &Home, progress: &mut dyn Progress) -> Result<(), UpError> {
+    progress.step("a cluster already runs in this state directory");
+    let until = Instant::now() + JOIN_TIME;
+    while let Some(found) = running(home) {
+        if found.ready {
+            progress.ready(&found.api);
+            return Ok(());
+        }
+        if Instant::now() > until {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Err(UpError::Start {
+        reason: "the cluster that was starting did not become ready".into(),
+        log: home.log().display().to_string(),
+    })
+}
+
+/// Starts the launcher as a process of its own and passes on what it says until it is ready.
+fn detach(options: &UpOptions, home: &Home, progress: &mut dyn Progress) -> Result<(), UpError> {
+    drop(Lock::take(home)?);
+    let (ours, theirs) = Channel::pair().map_err(|e| UpError::process("make a channel", e))?;
+    let log = open_log(home)?;
+    let mut child = Stage::Launcher
+        .command()
+        .stdin(Stdio::from(theirs.into_fd()))
+        .stdout(log.try_clone().map_err(|e| UpError::state(&home.log(), e))?)
+        .stderr(log)
+        .process_group(0)
+        .current_dir("/")
+        .spawn()
+        .map_err(|e| UpError::process("start the launcher", e))?;
+    ours.send(options).map_err(|e| UpError::process("start the launcher", e))?;
+    loop {
+        match ours.recv::<FromSandbox>() {
+            Ok(Some((FromSandbox::Step(text), _))) => progress.step(&text),
+            Ok(Some((FromSandbox::Ready { api }, _))) => {
+                progress.ready(&api);
+                return Ok(());
+            }
+            Ok(Some((FromSandbox::Failed(reason), _))) => {
+                let _ = child.wait();
+                return Err(UpError::Refused(reason));
+            }
+            Ok(Some(_)) => {}
+            Ok(None) | Err(_) => {
+                let _ = child.wait();
+                return Err(UpError::Start {
+                    reason: "the launcher ended".into(),
+                    log: home.log().display().to_string(),
+                });
+            }
+        }
+    }
+}
+
+/// Reports to the process that started a detached launcher, as long as it listens.
+struct Remote {
+    channel: Channel,
+    gone: bool,
+}
+
+impl Progress for Remote {
+    fn step(&mut self, text: &str) {
+        self.gone |= self.channel.send(&FromSandbox::Step(text.to_owned())).is_err();
+    }
+    fn ready(&mut self, api: &str) {
+        let _ = self.channel.send(&FromSandbox::Ready { api: api.to_owned() });
+    }
+}
+
+/// The detached launcher: the same as `up` in the foreground, reporting to its starter.
+pub(crate) fn detached_main() -> ExitCode {
+    let _ = nix::unistd::setsid();
+    let Ok(channel) = Channel::from_stdin() else { return exit(2) };
+    let Ok(Some((options, _))) = channel.recv::<UpOptions>() else { return exit(2) };
+    let mut remote = Remote { channel, gone: false };
+    match run(&options, &mut remote) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = remote.channel.send(&FromSandbox::Failed(error.to_string()));
+            exit(1)
+        }
+    }
+}
+
+fn open_log(home: &Home) -> Result<File, UpError> {
+    let path = home.log();
+    let parent = path.parent().unwrap_or(home.root());
+    std::fs::create_dir_all(parent).map_err(|e| UpError::state(parent, e))?;
+    File::options().create(true).append(true).open(&path).map_err(|e| UpError::state(&path, e))
+}
+
+fn listen(port: u16) -> Result<TcpListener, UpError> {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            UpError::PortTaken { port }
+        } else {
+            UpError::Listen { port, source }
+        }
+    })
+}
+
+/// Runs a cluster until it ends or this process is told to end it.
+fn run(options: &UpOptions, progress: &mut dyn Progress) -> Result<(), UpError> {
+    let home = Home::new(&options.home);
+    let Some(lock) = Lock::take(&home)? else { return join(&home, progress) };
+    let private = home.private();
+    std::fs::create_dir_all(&private).map_err(|e| UpError::state(&private, e))?;
+    let listener = listen(options.port)?;
+    let api = listener.local_addr().map_err(|e| UpError::process("listen", e))?;
+    let me = Running {
+        pid: std::process::id().cast_signed(),
+        api: api.to_string(),
+        ready: false,
+        started: jiff::Timestamp::now(),
+    };
+    lock.publish(&me)?;
+    let stop = stop_signals()?;
+    let mut sandbox = Sandbox::start(&home, options, api)?;
+    drop(sandbox.stop_on(stop)?);
+    sandbox.hand_over(&listener)?;
+    drop(listener);
+    let ended = sandbox.follow(&lock, me, options, progress);
+    sandbox.end();
+    ended
+}
+
+/// Blocks the signals that end a cluster, to be waited for instead.
+/// Children start with no signal blocked.
+fn stop_signals() -> Result<SigSet, UpError> {
+    let mut set = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        set.add(signal);
+    }
+    set.thread_block().map_err(|e| UpError::process("block signals", e))?;
+    Ok(set)
+}
+
+/// The sandbox as its launcher sees it.
+struct Sandbox {
+    child: Child,
+    channel: Channel,
+    settings: Settings,
+    log: String,
+}
+
+impl Sandbox {
+    /// Starts the first stage, gives it its ids, and lets it build the rest.
+    fn start(home: &Home, options: &UpOptions, api: SocketAddr) -> Result<Sandbox, UpError> {
+        let ids = IdMap::detect();
+        let settings = Settings { home: home.root().to_owned(), api, many_ids: ids.many(), bare: options.bare };
+        let (channel, theirs) = Channel::pair().map_err(|e| UpError::process("make a channel", e))?;
+        let log = open_log(home)?;
+        let child = Stage::SandboxEnter
+            .command()
+            .stdin(Stdio::from(theirs.into_fd()))
+            .stdout(log.try_clone().map_err(|e| UpError::state(&home.log(), e))?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .map_err(|e| UpError::process("start the sandbox", e))?;
+        let log = home.log().display().to_string();
+        let mut sandbox = Sandbox { child, channel, settings, log };
+        sandbox.build(&ids).inspect_err(|_| sandbox.kill())?;
+        Ok(sandbox)
+    }
+
+    fn build(&mut self, ids: &IdMap) -> Result<(), UpError> {
+        loop {
+            match self.receive()? {
+                FromSandbox::UserNamespace => {
+                    ids.apply(self.child.id())
+                        .map_err(|e| UpError::Refused(Machine::read().explain(&format!("map user ids ({e})"))))?;
+                    self.send(&ToSandbox::Mapped { groups: ids.many() })?;
+                }
+                FromSandbox::Built => return self.send(&ToSandbox::Settings(self.settings.clone())),
+                FromSandbox::Refused(what) => {
+                    return Err(UpError::Refused(Machine::read().explain(&what)));
+                }
+                FromSandbox::Failed(reason) => return Err(self.failed(reason)),
+                FromSandbox::Step(_) | FromSandbox::Ready { .. } => {}
+            }
+        }
+    }
+
+    /// Gives the listener of the API server to the cluster inside.
+    fn hand_over(&self, listener: &TcpListener) -> Result<(), UpError> {
+        self.channel
+            .send_with(&ToSandbox::Start(self.settings.clone()), &[listener.as_fd()])
+            .map_err(|e| UpError::process("talk to the sandbox", e))
+    }
+
+    /// Passes the end signals on as a request to stop.
+    fn stop_on(&self, signals: SigSet) -> Result<std::thread::JoinHandle<()>, UpError> {
+        let clone = self.channel.try_clone().map_err(|e| UpError::process("talk to the sandbox", e))?;
+        let pid = Pid::from_raw(self.child.id().cast_signed());
+        std::thread::Builder::new()
+            .name("signals".into())
+            .spawn(move || {
+                let _ = signals.wait();
+                let _ = clone.send(&ToSandbox::Stop);
+                std::thread::sleep(STOP_TIME);
+                let _ = kill(pid, Signal::SIGKILL);
+            })
+            .map_err(|e| UpError::process("start a thread", e))
+    }
+
+    /// Passes on progress until the sandbox ends.
+    fn follow(
+        &mut self,
+        lock: &Lock,
+        mut me: Running,
+        options: &UpOptions,
+        progress: &mut dyn Progress,
+    ) -> Result<(), UpError> {
+        loop {
+            match self.receive_or_end()? {
+                Some(FromSandbox::Step(text)) => progress.step(&text),
+                Some(FromSandbox::Ready { api }) => {
+                    me.ready = true;
+                    lock.publish(&me)?;
+                    if let Some(path) = &options.merge_kubeconfig {
+                        kubeconfig::merge(&Home::new(&options.home).kubeconfig(), path)?;
+                    }
+                    progress.ready(&api);
+                }
+                Some(FromSandbox::Refused(what)) => {
+                    return Err(UpError::Refused(Machine::read().explain(&what)));
+                }
+                Some(FromSandbox::Failed(reason)) => return Err(self.failed(reason)),
+                Some(FromSandbox::UserNamespace | FromSandbox::Built) => {}
+                None => return self.ended(),
+            }
+        }
+    }
+
+    fn receive(&mut self) -> Result<FromSandbox, UpError> {
+        match self.receive_or_end()? {
+            Some(message) => Ok(message),
+            None => Err(self.failed("its first process ended".into())),
+        }
+    }
+
+    fn receive_or_end(&self) -> Result<Option<FromSandbox>, UpError> {
+        let received = self.channel.recv().map_err(|e| UpError::process("talk to the sandbox", e))?;
+        Ok(received.map(|(message, _)| message))
+    }
+
+    fn send(&self, message: &ToSandbox) -> Result<(), UpError> {
+        self.channel.send(message).map_err(|e| UpError::process("talk to the sandbox", e))
+    }
+
+    fn failed(&self, reason: String) -> UpError {
+        UpError::Start { reason, log: self.log.clone() }
+    }
+
+    fn ended(&mut self) -> Result<(), UpError> {
+        let status: ExitStatus = self.child.wait().map_err(|e| UpError::process("wait for the sandbox", e))?;
+        if status.success() { Ok(()) } else { Err(self.failed(format!("it ended with {status}"))) }
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Lets the sandbox end by itself, then makes sure that it has.
+    fn end(&mut self) {
+        let until = Instant::now() + Duration::from_secs(2);
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < until {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        self.kill();
+    }
+}

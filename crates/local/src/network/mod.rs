@@ -1,0 +1,18 @@
+//! Pod networks: namespaces, routed veth pairs and addresses.
+
+pub(crate) mod addresses;
+pub(crate) mod connect;
+pub(crate) mod host;
+pub(crate) mod pod;
+pub(crate) mod sysctl;
+
+use std::net::Ipv4Addr;
+
+/// The node's own address in the pod network.
+pub const NODE_IP: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
+/// Where every pod sends its packets; not an address of any interface.
+const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
+/// The API server's Service address, `kubernetes.default`.
+pub const API_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
+/// The cluster DNS server's Service address.
+pub const DNS_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);

@@ -1,0 +1,45 @@
+//! What launcher and sandbox say to each other.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// What the inside needs to know.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Settings {
+    pub(crate) home: PathBuf,
+    pub(crate) api: SocketAddr,
+    pub(crate) many_ids: bool,
+    pub(crate) bare: bool,
+}
+
+/// From the launcher outside.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToSandbox {
+    /// The ids exist now; `groups` says whether supplementary groups may be set.
+    Mapped { groups: bool },
+    /// For the sandbox's first process.
+    Settings(Settings),
+    /// For the cluster itself; the API server's listener comes with it.
+    Start(Settings),
+    /// End in an orderly way.
+    Stop,
+}
+
+/// From the stages inside.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum FromSandbox {
+    /// The user namespace exists and has no ids yet.
+    UserNamespace,
+    /// All namespaces exist.
+    Built,
+    /// The kernel refused something; what and why.
+    Refused(String),
+    /// The cluster could not start.
+    Failed(String),
+    /// Progress, in plain words.
+    Step(String),
+    /// The cluster can be used.
+    Ready { api: String },
+}

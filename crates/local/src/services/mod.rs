@@ -1,3 +1,0 @@
-//! ClusterIPs: connections to a Service's address reach one of its endpoints.
-
-mod rules;
