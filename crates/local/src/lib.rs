@@ -5,6 +5,8 @@ mod async_file;
 pub mod clock;
 mod cluster;
 mod container;
+pub mod controllers;
+pub mod dns;
 pub mod events;
 mod launcher;
 mod network;
@@ -14,6 +16,7 @@ mod pod;
 pub mod reexec;
 mod runtime;
 mod sandbox;
+pub mod services;
 
 mod image;
 mod options;

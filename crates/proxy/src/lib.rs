@@ -12,4 +12,5 @@ pub mod record;
 pub mod resolv_conf;
 pub mod state;
 pub mod status;
+pub mod telemetry;
 pub mod xds_client;

@@ -7,6 +7,17 @@ use http::{Request, Response};
 
 use crate::{object::Object, runtime::PodRuntime, status::Status};
 
+mod channels;
+mod exec;
+mod logs;
+mod port_forward;
+mod query;
+mod spdy;
+mod tunnel;
+mod upgrade;
+
+use query::Query;
+
 /// The pod subresource that a stream request is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PodStream {
@@ -28,8 +39,17 @@ pub async fn serve(
     request: Request<Body>,
     runtime: Arc<dyn PodRuntime>,
 ) -> Result<Response<Body>, Status> {
-    let _ = (pod, request, runtime);
-    Err(Status::unavailable(format!(
-        "pods do not serve {stream:?} streams yet"
-    )))
+    let query = Query::parse(request.uri().query());
+    match stream {
+        PodStream::Log => logs::serve(&pod, &query, runtime).await,
+        PodStream::Exec => {
+            let command = query.all("command").map(str::to_owned).collect();
+            exec::serve(exec::Job::Exec(command), &pod, &query, request, runtime).await
+        }
+        PodStream::Attach => exec::serve(exec::Job::Attach, &pod, &query, request, runtime).await,
+        PodStream::PortForward => port_forward::serve(&pod, request, runtime).await,
+    }
 }
+
+#[cfg(test)]
+mod tests;

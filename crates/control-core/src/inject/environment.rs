@@ -95,18 +95,20 @@ pub(super) fn belonging(pod: &Value, settings: &Settings<'_>) -> Vec<Value> {
 
 /// What ProxyConfig adds.
 pub(super) fn proxy_metadata(settings: &Settings<'_>) -> Vec<Value> {
-    settings.proxy_metadata().map(|(name, text)| value(name, text)).collect()
+    let mut entries: Vec<_> = settings.proxy_metadata().collect();
+    entries.sort();
+    entries.into_iter().map(|(name, text)| value(name, text)).collect()
 }
 
 /// Sets a variable of the proxy container.
 pub(super) fn set_on_proxy(pod: &mut Value, name: &str, text: &str) {
     for list in ["containers", "initContainers"] {
-        let Some(containers) = pod["spec"].get_mut(list).and_then(Value::as_array_mut) else {
-            continue;
-        };
+        let Some(containers) = pod["spec"].get_mut(list).and_then(Value::as_array_mut) else { continue };
         for container in containers.iter_mut().filter(|container| container["name"] == PROXY_CONTAINER) {
-            let addition = json!({ "env": [value(name, text)] });
-            super::merge::merge(container, &addition);
+            if let Some(variables) = container["env"].as_array_mut() {
+                variables.retain(|variable| variable["name"] != name);
+                variables.push(value(name, text));
+            }
         }
     }
 }

@@ -2,7 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{metadata, proxy, settings::Settings, volumes};
+use super::{
+    metadata,
+    proxy::{self, Kind},
+    settings::Settings,
+    volumes,
+};
 
 /// What the template adds to the pod.
 pub(super) fn overlay(pod: &Value, settings: &Settings<'_>) -> Value {
@@ -49,8 +54,8 @@ const VOLUME_ORDER: [&str; 8] = [
 ];
 
 fn container(pod: &Value, settings: &Settings<'_>, mounted: &[volumes::Mounted]) -> Value {
-    let mut container = proxy::container(settings, "router");
-    container["env"] = json!(proxy::environment(pod, settings, false));
+    let mut container = proxy::container(settings, Kind::Gateway);
+    container["env"] = json!(proxy::environment(pod, settings, Kind::Gateway));
     container["volumeMounts"] = json!(volumes::mounts(mounted));
     container["securityContext"] = json!({ "runAsGroup": settings.gid, "runAsUser": settings.uid });
     if let Some(lifecycle) = &settings.options.proxy.lifecycle {

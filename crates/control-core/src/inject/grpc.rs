@@ -3,7 +3,12 @@
 
 use serde_json::{Value, json};
 
-use super::{PROXY_CONTAINER, environment, metadata, proxy, settings::Settings, volumes};
+use super::{
+    PROXY_CONTAINER, environment, metadata,
+    proxy::{self, Kind},
+    settings::Settings,
+    volumes,
+};
 
 /// The agent, and the environment that the application's containers need.
 pub(super) fn agent_overlay(pod: &Value, settings: &Settings<'_>) -> Value {
@@ -65,7 +70,7 @@ fn agent(pod: &Value, settings: &Settings<'_>, mounted: &[volumes::Mounted]) -> 
     env.push(environment::value("ISTIO_META_DNS_CAPTURE", "false"));
     env.push(environment::value("DISABLE_ENVOY", "true"));
 
-    let mut container = proxy::container(settings, "sidecar");
+    let mut container = proxy::container(settings, Kind::Sidecar);
     container["env"] = json!(env);
     container["resources"] = proxy::resources(settings);
     container["volumeMounts"] = json!(volumes::mounts(mounted));

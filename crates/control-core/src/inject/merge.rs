@@ -19,14 +19,17 @@ fn merge_field(base: &mut Value, overlay: &Value, field: &str) {
             }
         }
         (Value::Array(base), Value::Array(overlay)) if !merge_keys(field).is_empty() => {
+            let mut added = Vec::new();
             for item in overlay {
                 match base.iter_mut().find(|known| same_item(known, item, merge_keys(field))) {
                     // A volume has one source: another one takes its place.
                     Some(known) if field == "volumes" && has_source(item) => *known = item.clone(),
                     Some(known) => merge_field(known, item, ""),
-                    None => base.push(item.clone()),
+                    None => added.push(item.clone()),
                 }
             }
+            // New items go in front, as Kubernetes' own merge has it.
+            base.splice(0..0, added);
         }
         (base, overlay) => *base = overlay.clone(),
     }

@@ -70,8 +70,19 @@ pub enum InjectError {
         reason: String,
     },
     /// The pod asks for a template that there isn't.
-    #[error("inject.istio.io/templates: no template {0:?}; there are sidecar, gateway, grpc-agent and grpc-simple")]
+    #[error(
+        "inject.istio.io/templates: no template {0:?}; there are sidecar, gateway, grpc-agent, grpc-simple, and those \
+         under sidecarInjectorWebhook.templates of the installation"
+    )]
     UnknownTemplate(String),
+    /// A template of the installation can't be used.
+    #[error("template {name:?} of the installation: {reason}")]
+    CustomTemplate {
+        /// Its name.
+        name: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The document isn't a pod.
     #[error("{0} is missing or has the wrong type; send a complete Pod")]
     NotAPod(&'static str),
@@ -91,6 +102,7 @@ pub fn inject(request: &Request<'_>, options: &InjectOptions) -> Result<Value, I
     let overrides = customize::take(&mut pod, &overlay);
     merge::merge(&mut pod, &overlay);
     customize::apply(&mut pod, &overrides);
+    sidecar::keep_root(&mut pod, &settings);
     prometheus::merge(&mut pod, &settings);
     probes::rewrite(&mut pod, &settings, previous.probers());
     order::reorder(&mut pod, &settings);
@@ -107,11 +119,22 @@ fn overlay(pod: &Value, settings: &Settings<'_>) -> Result<Value, InjectError> {
             "gateway" => gateway::overlay(pod, settings),
             "grpc-agent" => grpc::agent_overlay(pod, settings),
             "grpc-simple" => grpc::simple_overlay(pod, settings),
-            _ => return Err(InjectError::UnknownTemplate(template)),
+            _ => custom(&template, settings)?,
         };
         merge::merge(&mut overlay, &part);
     }
     Ok(overlay)
+}
+
+/// A template of the installation's own.
+fn custom(name: &str, settings: &Settings<'_>) -> Result<Value, InjectError> {
+    let text = settings.options.templates.get(name).and_then(Value::as_str);
+    let text = text.ok_or_else(|| InjectError::UnknownTemplate(name.to_owned()))?;
+    let bad = |reason: String| InjectError::CustomTemplate { name: name.to_owned(), reason };
+    if text.contains("{{") {
+        return Err(bad("it has {{ }} actions, which aren't carried out; write plain YAML".into()));
+    }
+    serde_saphyr::from_str(text).map_err(|error| bad(error.to_string()))
 }
 
 /// The named containers of a list of the pod's spec (`containers` or `initContainers`).

@@ -21,6 +21,8 @@ pub struct InjectOptions {
     pub network: String,
     /// Which pods get a proxy.
     pub selection: Selection,
+    /// Templates of the installation's own: pod fragments in YAML, by name.
+    pub templates: Map<String, Value>,
     /// The templates for pods that name none.
     pub default_templates: Vec<String>,
     /// Annotations that every injected pod gets.
@@ -185,6 +187,11 @@ impl InjectOptions {
                 never: selectors(config, &values, "neverInjectSelector"),
                 always: selectors(config, &values, "alwaysInjectSelector"),
             },
+            templates: config["templates"]
+                .as_object()
+                .or_else(|| values.get("/sidecarInjectorWebhook/templates")?.as_object())
+                .cloned()
+                .unwrap_or_default(),
             default_templates: default_templates(config, &values),
             injected_annotations: config["injectedAnnotations"]
                 .as_object()

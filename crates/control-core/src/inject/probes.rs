@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{PROXY_CONTAINER, settings::Settings};
+use super::{PROXY_CONTAINER, annotations, settings::Settings};
 
 const PROBES: [(&str, &str); 3] =
     [("livenessProbe", "livez"), ("readinessProbe", "readyz"), ("startupProbe", "startupz")];
@@ -11,7 +11,9 @@ const HOOKS: [(&str, &str); 2] = [("preStop", "prestopz"), ("postStart", "postst
 
 /// Rewrites every probe that crosses the network, and tells the proxy what they were.
 pub(super) fn rewrite(pod: &mut Value, settings: &Settings<'_>, previous: Option<&Value>) {
-    if !settings.rewrites_probes() || !has_proxy(pod) {
+    let wish = pod["metadata"]["annotations"]["sidecar.istio.io/rewriteAppHTTPProbers"].as_str();
+    let wanted = wish.and_then(annotations::truth).unwrap_or(settings.options.rewrite_probes);
+    if !wanted || settings.status_port == 0 || !has_proxy(pod) {
         return;
     }
     let mut probers = previous.and_then(Value::as_object).cloned().unwrap_or_default();

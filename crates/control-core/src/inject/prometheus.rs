@@ -17,7 +17,7 @@ pub(super) fn merge(pod: &mut Value, settings: &Settings<'_>) {
     let port = settings.proxy_config.get("statusPort").and_then(Value::as_u64).unwrap_or(15020).to_string();
     let note = |name: &str| settings.annotation(name).map(str::to_owned);
     // An application that refuses to be scraped stays so.
-    if !wanted || note(SCRAPE).is_some_and(|scrape| scrape == "false") || !has_container(pod) {
+    if !wanted || note(SCRAPE).is_some_and(|scrape| scrape == "false") {
         return;
     }
     let own: Map<String, Value> = [("scrape", note(SCRAPE)), ("path", note(PATH)), ("port", note(PORT))]
@@ -35,11 +35,4 @@ pub(super) fn merge(pod: &mut Value, settings: &Settings<'_>) {
     annotations.insert(SCRAPE.into(), json!("true"));
     annotations.insert(PORT.into(), json!(port));
     annotations.insert(PATH.into(), json!("/stats/prometheus"));
-}
-
-/// Without a proxy container nobody answers on the agent's port.
-fn has_container(pod: &Value) -> bool {
-    ["containers", "initContainers"]
-        .into_iter()
-        .any(|list| super::containers(pod, list).any(|container| container["name"] == super::PROXY_CONTAINER))
 }

@@ -4,8 +4,25 @@ use serde_json::{Map, Value, json};
 
 use super::{PROXY_CONTAINER, capture, environment, settings::Settings};
 
-/// The fields that every kind of proxy container shares. `kind` is `sidecar` or `router`.
-pub(super) fn container(settings: &Settings<'_>, kind: &str) -> Value {
+/// What a proxy is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Sidecar,
+    Gateway,
+}
+
+impl Kind {
+    /// The word on the command line.
+    fn word(self) -> &'static str {
+        match self {
+            Kind::Sidecar => "sidecar",
+            Kind::Gateway => "router",
+        }
+    }
+}
+
+/// The fields that every kind of proxy container shares.
+pub(super) fn container(settings: &Settings<'_>, kind: Kind) -> Value {
     let options = &settings.options.proxy;
     let mut container = json!({
         "name": PROXY_CONTAINER,
@@ -19,13 +36,13 @@ pub(super) fn container(settings: &Settings<'_>, kind: &str) -> Value {
     container
 }
 
-fn arguments(settings: &Settings<'_>, kind: &str) -> Vec<String> {
+fn arguments(settings: &Settings<'_>, kind: Kind) -> Vec<String> {
     let options = settings.options;
     let level = settings.annotation("sidecar.istio.io/logLevel").unwrap_or(&options.proxy.log_level);
     let parts = settings.annotation("sidecar.istio.io/componentLogLevel").unwrap_or(&options.proxy.component_log_level);
     let mut words = options.program.proxy.clone();
     words.extend([
-        kind.to_owned(),
+        kind.word().to_owned(),
         "--domain".into(),
         format!("$(POD_NAMESPACE).svc.{}", options.cluster_domain),
         format!("--proxyLogLevel={level}"),
@@ -43,17 +60,17 @@ pub(super) fn agent_log_level<'a>(settings: &'a Settings<'_>) -> &'a str {
 }
 
 /// The environment of a sidecar or gateway.
-pub(super) fn environment(pod: &Value, settings: &Settings<'_>, otel: bool) -> Vec<Value> {
+pub(super) fn environment(pod: &Value, settings: &Settings<'_>, kind: Kind) -> Vec<Value> {
     let mut env = environment::identity(settings);
     env.push(environment::cpu_limit());
     env.push(environment::proxy_config(settings));
     env.push(environment::pod_ports(pod));
-    env.push(environment::app_containers(pod));
-    env.push(environment::memory_limit());
+    let (containers, memory) = (environment::app_containers(pod), environment::memory_limit());
+    env.extend(if kind == Kind::Sidecar { [containers, memory] } else { [memory, containers] });
     env.extend(environment::place(settings));
     env.push(environment::value("ISTIO_META_INTERCEPTION_MODE", settings.interception.as_str()));
     env.extend(environment::belonging(pod, settings));
-    if otel && settings.options.otel_attributes {
+    if kind == Kind::Sidecar && settings.options.otel_attributes {
         env.push(environment::value("OTEL_RESOURCE_ATTRIBUTES", otel_attributes(pod, settings)));
     }
     env.extend(environment::proxy_metadata(settings));

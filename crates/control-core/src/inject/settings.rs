@@ -85,12 +85,6 @@ impl<'a> Settings<'a> {
             (name, text)
         })
     }
-
-    /// Whether the kubelet's probes go through the agent.
-    pub fn rewrites_probes(&self) -> bool {
-        let wish = self.annotation("sidecar.istio.io/rewriteAppHTTPProbers");
-        self.status_port != 0 && wish.and_then(annotations::truth).unwrap_or(self.options.rewrite_probes)
-    }
 }
 
 /// The mesh's `defaultConfig` with the pod's annotation on top. Of `proxyMetadata` single entries are replaced.

@@ -2,7 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{capture, metadata, proxy, settings::Settings, volumes};
+use super::{
+    capture, metadata,
+    proxy::{self, Kind},
+    settings::Settings,
+    volumes,
+};
 
 /// What the template adds to the pod.
 pub(super) fn overlay(pod: &Value, settings: &Settings<'_>) -> Value {
@@ -21,7 +26,7 @@ pub(super) fn overlay(pod: &Value, settings: &Settings<'_>) -> Value {
     let mut mounts = volumes::mounts(&mounted);
     if let Some((volume, mount)) = volumes::mtls_certs(pod, settings.options) {
         declared.push(volume);
-        mounts.push(mount);
+        mounts.insert(mounts.len() - 1, mount);
     }
     let (user_volumes, user_mounts) = volumes::from_annotations(settings);
     declared.extend(user_volumes);
@@ -67,8 +72,8 @@ fn metadata(pod: &Value, settings: &Settings<'_>) -> Value {
 }
 
 fn container(pod: &Value, settings: &Settings<'_>) -> Value {
-    let mut container = proxy::container(settings, "sidecar");
-    container["env"] = json!(proxy::environment(pod, settings, true));
+    let mut container = proxy::container(settings, Kind::Sidecar);
+    container["env"] = json!(proxy::environment(pod, settings, Kind::Sidecar));
     container["resources"] = proxy::resources(settings);
     container["securityContext"] = security_context(settings);
     for (name, probe) in proxy::probes(settings) {
@@ -119,6 +124,21 @@ fn security_context(settings: &Settings<'_>) -> Value {
         "runAsNonRoot": !transparent,
         "runAsUser": if transparent { 0 } else { settings.uid },
     })
+}
+
+/// A transparent proxy stays root even where the pod asks for another user: that user is for the application's side
+/// of the rules.
+pub(super) fn keep_root(pod: &mut Value, settings: &Settings<'_>) {
+    if settings.interception != "TPROXY" {
+        return;
+    }
+    for list in ["containers", "initContainers"] {
+        let Some(containers) = pod["spec"].get_mut(list).and_then(Value::as_array_mut) else { continue };
+        for proxy in containers.iter_mut().filter(|container| container["name"] == super::PROXY_CONTAINER) {
+            proxy["securityContext"]["runAsUser"] = json!(0);
+            proxy["securityContext"]["runAsNonRoot"] = json!(false);
+        }
+    }
 }
 
 /// The installation's secrets, for a pod that names none itself.

@@ -1,0 +1,67 @@
+//! Questions that several controllers ask about a pod.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::object::Meta;
+
+/// Whether all containers have ended for good.
+#[must_use]
+pub fn is_finished(pod: &Value) -> bool {
+    matches!(pod.text("/status/phase"), "Succeeded" | "Failed")
+}
+
+/// Whether it counts as one of its owner's pods: neither ended nor asked to end.
+#[must_use]
+pub fn is_active(pod: &Value) -> bool {
+    !is_finished(pod) && !pod.is_terminating()
+}
+
+/// Whether it is ready for requests.
+#[must_use]
+pub fn is_ready(pod: &Value) -> bool {
+    pod.condition_true("Ready")
+}
+
+/// When it became ready, if it is.
+#[must_use]
+pub fn ready_since(pod: &Value) -> Option<Timestamp> {
+    let ready = pod.condition("Ready").filter(|c| c["status"] == "True")?;
+    ready.text("/lastTransitionTime").parse().ok()
+}
+
+/// How long until the pod has been ready for `min_ready` seconds; zero once it has been.
+/// `None` while it isn't ready.
+#[must_use]
+pub fn until_available(pod: &Value, min_ready: i64, now: Timestamp) -> Option<Duration> {
+    if !is_ready(pod) {
+        return None;
+    }
+    if min_ready <= 0 {
+        return Some(Duration::ZERO);
+    }
+    let ready_for = now.as_second() - ready_since(pod)?.as_second();
+    Some(Duration::from_secs(u64::try_from(min_ready - ready_for).unwrap_or(0)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_is_available_once_ready_long_enough() {
+        let pod = |status: &str| {
+            json!({"status": {"conditions": [{
+                "type": "Ready", "status": status, "lastTransitionTime": "1970-01-01T00:00:10Z"
+            }]}})
+        };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        assert_eq!(until_available(&pod("False"), 0, at(99)), None);
+        assert_eq!(until_available(&pod("True"), 0, at(10)), Some(Duration::ZERO));
+        assert_eq!(until_available(&pod("True"), 5, at(12)), Some(Duration::from_secs(3)));
+        assert_eq!(until_available(&pod("True"), 5, at(15)), Some(Duration::ZERO));
+    }
+}

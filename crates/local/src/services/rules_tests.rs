@@ -1,0 +1,121 @@
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::*;
+
+fn service(name: &str, spec: Value) -> Object {
+    Arc::new(json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec}))
+}
+
+fn slice(service: &str, ports: Value, endpoints: &[(&str, Value)]) -> Object {
+    let endpoints: Vec<Value> =
+        endpoints.iter().map(|(ip, conditions)| json!({"addresses": [ip], "conditions": conditions})).collect();
+    Arc::new(json!({
+        "metadata": {"name": "s", "namespace": "default", "labels": {SERVICE_NAME: service}},
+        "addressType": "IPv4",
+        "ports": ports,
+        "endpoints": endpoints,
+    }))
+}
+
+fn ready() -> Value {
+    json!({"ready": true, "serving": true, "terminating": false})
+}
+
+fn lines(services: &[Object], slices: &[Object]) -> Vec<String> {
+    ruleset(services, slices).render().lines().map(str::to_owned).collect()
+}
+
+#[track_caller]
+fn has(lines: &[String], part: &str) {
+    assert!(lines.iter().any(|l| l.contains(part)), "no {part:?} in\n{}", lines.join("\n"));
+}
+
+#[test]
+fn a_cluster_ip_spreads_over_its_ready_endpoints() {
+    let web = service(
+        "web",
+        json!({"clusterIP": "10.96.1.1", "ports": [
+        {"name": "http", "port": 80, "targetPort": 8080}]}),
+    );
+    let ports = json!([{"name": "http", "port": 8080, "protocol": "TCP"}]);
+    let slice = slice(
+        "web",
+        ports,
+        &[("10.244.0.5", ready()), ("10.244.0.6", ready()), ("10.244.0.7", json!({"ready": false, "serving": false}))],
+    );
+    let lines = lines(&[web], &[slice]);
+    has(&lines, "10.96.1.1 . tcp . 80 : goto svc/default/web/tcp/80");
+    has(&lines, "numgen random mod 2 map { 0 : 10.244.0.5 . 8080, 1 : 10.244.0.6 . 8080 }");
+    has(&lines, "hairpin ip saddr 10.244.0.5");
+}
+
+#[test]
+fn a_port_without_endpoints_refuses_connections() {
+    let web = service("web", json!({"clusterIP": "10.96.1.1", "ports": [{"port": 80}]}));
+    let lines = lines(&[web], &[]);
+    has(&lines, "svc/default/web/tcp/80 meta l4proto tcp redirect to :1");
+}
+
+#[test]
+fn endpoints_that_end_serve_until_others_are_ready() {
+    let web = service("web", json!({"clusterIP": "10.96.1.1", "ports": [{"port": 80}]}));
+    let ending = json!({"ready": false, "serving": true, "terminating": true});
+    let ports = json!([{"name": "", "port": 80, "protocol": "TCP"}]);
+    let alone = slice("web", ports.clone(), &[("10.244.0.5", ending.clone())]);
+    has(&lines(&[web.clone()], &[alone]), "0 : 10.244.0.5 . 80");
+    let replaced = slice("web", ports, &[("10.244.0.5", ending), ("10.244.0.6", ready())]);
+    has(&lines(&[web], &[replaced]), "mod 1 map { 0 : 10.244.0.6 . 80 }");
+}
+
+#[test]
+fn udp_and_tcp_on_one_port_are_told_apart() {
+    let dns = service(
+        "dns",
+        json!({"clusterIP": "10.96.0.10", "ports": [
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+        {"name": "dns-tcp", "port": 53, "protocol": "TCP"}]}),
+    );
+    let ports = json!([
+        {"name": "dns", "port": 5353, "protocol": "UDP"},
+        {"name": "dns-tcp", "port": 5354, "protocol": "TCP"}]);
+    let lines = lines(&[dns], &[slice("dns", ports, &[("10.244.0.9", ready())])]);
+    has(&lines, "10.96.0.10 . udp . 53 : goto svc/default/dns/udp/53");
+    has(&lines, "0 : 10.244.0.9 . 5353");
+    has(&lines, "0 : 10.244.0.9 . 5354");
+}
+
+#[test]
+fn headless_and_external_name_services_have_no_rules() {
+    let headless = service("a", json!({"clusterIP": "None", "ports": [{"port": 80}]}));
+    let external = service("b", json!({"type": "ExternalName", "externalName": "x.org", "ports": [{"port": 80}]}));
+    let lines = lines(&[headless, external], &[]);
+    assert!(!lines.iter().any(|l| l.contains("svc/")), "{lines:?}");
+}
+
+#[test]
+fn node_ports_and_published_addresses_lead_to_the_same_chain() {
+    let gateway = Arc::new(json!({
+        "metadata": {"name": "gw", "namespace": "default"},
+        "spec": {"type": "LoadBalancer", "clusterIP": "10.96.3.3", "externalIPs": ["192.0.2.1"],
+            "ports": [{"port": 80, "nodePort": 30080}]},
+        "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.2"}]}},
+    }));
+    let lines = lines(&[gateway], &[]);
+    for address in ["10.96.3.3", "192.0.2.1", "192.0.2.2"] {
+        has(&lines, &format!("{address} . tcp . 80 : goto svc/default/gw/tcp/80"));
+    }
+    has(&lines, "node-ports tcp dport 30080 goto svc/default/gw/tcp/80");
+}
+
+#[test]
+fn very_long_names_still_make_valid_chains() {
+    let long = "a".repeat(63);
+    let service = Arc::new(json!({
+        "metadata": {"name": long, "namespace": long},
+        "spec": {"clusterIP": "10.96.3.3", "ports": [{"port": 80}]},
+    }));
+    let table = &ruleset(&[service], &[]).tables[0];
+    assert!(table.chains.iter().all(|c| c.name.len() <= NAME_LIMIT));
+}

@@ -1,0 +1,103 @@
+//! What is known about traffic: Istio's metrics and the access log.
+//!
+//! Each worker writes to a shard of its own; the shards are summed when somebody asks.
+
+pub mod access_log;
+mod histogram;
+mod identity;
+mod key;
+mod labels;
+mod own;
+mod prometheus;
+mod series;
+mod shard;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+pub use identity::Identity;
+pub use own::ProcessStats;
+
+use crate::record::{Record, Sink};
+use crate::state::State;
+use access_log::AccessLogs;
+use shard::Shard;
+
+/// Takes records of all workers.
+pub struct Telemetry {
+    shards: Vec<Mutex<Shard>>,
+    identity: Identity,
+    logs: AccessLogs,
+    process: ProcessStats,
+    state: Arc<State>,
+}
+
+impl Telemetry {
+    /// For that many workers.
+    pub fn new(workers: usize, identity: Identity, state: Arc<State>) -> Telemetry {
+        let shards = (0..workers.max(1)).map(|_| Mutex::default()).collect();
+        Telemetry { shards, identity, logs: AccessLogs::start(), process: ProcessStats::new(), state }
+    }
+
+    /// Figures about the process itself.
+    pub fn process(&self) -> &ProcessStats {
+        &self.process
+    }
+
+    /// Writes out what the access log still holds.
+    pub fn flush(&self) {
+        self.logs.flush();
+    }
+
+    /// The shard of a worker. Only that worker and, for a moment, whoever reads metrics lock it.
+    fn shard(&self, worker: usize) -> parking_lot::MutexGuard<'_, Shard> {
+        self.shards[worker % self.shards.len()].lock()
+    }
+}
+
+impl Sink for Telemetry {
+    fn record(&self, worker: usize, record: &Record<'_>) {
+        let mut shard = self.shard(worker);
+        if record.stats {
+            let series = shard.series(record, &self.identity);
+            match record.request {
+                Some(request) => series.request_ended(record, &request),
+                None => series.stream_closed(),
+            }
+        }
+        if !record.access_logs.is_empty() {
+            shard.log(record, &self.logs);
+        }
+    }
+
+    fn tcp_opened(&self, worker: usize, record: &Record<'_>) {
+        if record.stats {
+            self.shard(worker).series(record, &self.identity).stream_opened();
+        }
+    }
+
+    fn tcp_progress(&self, worker: usize, record: &Record<'_>, received: u64, sent: u64) {
+        if record.stats {
+            self.shard(worker).series(record, &self.identity).stream_moved(received, sent);
+        }
+    }
+}
+
+impl crate::status::Metrics for Telemetry {
+    fn prometheus(&self) -> String {
+        let mut sums = prometheus::Sums::default();
+        for shard in &self.shards {
+            // Only the list is copied under the lock.
+            let all = shard.lock().all();
+            all.iter().for_each(|series| sums.add(series));
+        }
+        let mut out = String::new();
+        sums.write(&mut out);
+        self.process.write(&mut out, &self.state.tables(), self.logs.dropped());
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests;

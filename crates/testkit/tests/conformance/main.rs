@@ -1,0 +1,14 @@
+//! Istio's behaviour as data, counted by group. Skipped with a message where the data is absent.
+
+mod injection;
+
+use lateen_testkit::conformance;
+
+/// The folder of a group, or a message that it is skipped.
+fn group(name: &str) -> Option<std::path::PathBuf> {
+    let folder = conformance::folder().map(|folder| folder.join(name)).filter(|folder| folder.is_dir());
+    if folder.is_none() {
+        println!("{name}: skipped, no conformance data; set LATEEN_CONFORMANCE to its folder");
+    }
+    folder
+}
