@@ -64,10 +64,7 @@ impl Watch {
                 return Ok(event);
             }
             let events = self.watched.next().await?;
-            let events: Vec<_> = events
-                .into_iter()
-                .map(|(kind, object)| Event { kind, object })
-                .collect();
+            let events: Vec<_> = events.into_iter().map(|(kind, object)| Event { kind, object }).collect();
             self.pending = events.into_iter();
         }
     }
@@ -92,19 +89,13 @@ pub struct Client {
 
 impl Client {
     pub(crate) fn new(engine: Arc<Engine>, user: User) -> Self {
-        Self {
-            engine,
-            user: Arc::new(user),
-        }
+        Self { engine, user: Arc::new(user) }
     }
 
     /// The same client as another user.
     #[must_use]
     pub fn as_user(&self, user: User) -> Self {
-        Self {
-            engine: Arc::clone(&self.engine),
-            user: Arc::new(user),
-        }
+        Self { engine: Arc::clone(&self.engine), user: Arc::new(user) }
     }
 
     fn call(&self, kind: &Gvr, namespace: &str, name: &str) -> Result<Call, Status> {
@@ -115,11 +106,7 @@ impl Client {
         Ok(Call {
             user: Arc::clone(&self.user),
             version: kind.version.to_string(),
-            namespace: if resource.namespaced {
-                namespace.to_owned()
-            } else {
-                String::new()
-            },
+            namespace: if resource.namespaced { namespace.to_owned() } else { String::new() },
             name: name.to_owned(),
             subresource: String::new(),
             options: WriteOptions::default(),
@@ -135,33 +122,18 @@ impl Client {
 
     /// All objects of a namespace, or of all.
     pub async fn list(&self, kind: &Gvr, namespace: Option<&str>) -> Result<List, Status> {
-        self.list_with(kind, namespace, &ListOptions::default())
-            .await
+        self.list_with(kind, namespace, &ListOptions::default()).await
     }
 
     /// Objects by selectors, or in pages.
-    pub async fn list_with(
-        &self,
-        kind: &Gvr,
-        namespace: Option<&str>,
-        options: &ListOptions,
-    ) -> Result<List, Status> {
+    pub async fn list_with(&self, kind: &Gvr, namespace: Option<&str>, options: &ListOptions) -> Result<List, Status> {
         let call = self.call(kind, namespace.unwrap_or_default(), "")?;
         let list = self.engine.list(&call, options)?;
-        Ok(List {
-            items: list.items,
-            version: list.version,
-            continue_token: list.continue_token,
-        })
+        Ok(List { items: list.items, version: list.version, continue_token: list.continue_token })
     }
 
     /// Creates an object; `apiVersion` and `kind` may be left out.
-    pub async fn create(
-        &self,
-        kind: &Gvr,
-        namespace: &str,
-        object: Value,
-    ) -> Result<Object, Status> {
+    pub async fn create(&self, kind: &Gvr, namespace: &str, object: Value) -> Result<Object, Status> {
         let mut call = self.call(kind, namespace, "")?;
         if call.resource.namespaced && namespace.is_empty() {
             call.namespace = object::namespace(&object).to_owned();
@@ -170,23 +142,13 @@ impl Client {
     }
 
     /// Replaces an object; with `metadata.resourceVersion` only if it is still at that version.
-    pub async fn update(
-        &self,
-        kind: &Gvr,
-        namespace: &str,
-        object: Value,
-    ) -> Result<Object, Status> {
+    pub async fn update(&self, kind: &Gvr, namespace: &str, object: Value) -> Result<Object, Status> {
         let mut call = self.call(kind, namespace, object::name(&object))?;
         self.engine.update(&mut call, object, Vec::new()).await
     }
 
     /// Replaces an object's status.
-    pub async fn update_status(
-        &self,
-        kind: &Gvr,
-        namespace: &str,
-        object: Value,
-    ) -> Result<Object, Status> {
+    pub async fn update_status(&self, kind: &Gvr, namespace: &str, object: Value) -> Result<Object, Status> {
         let mut call = self.call(kind, namespace, object::name(&object))?;
         call.subresource = "status".into();
         self.engine.update(&mut call, object, Vec::new()).await
@@ -203,9 +165,7 @@ impl Client {
         subresource: Option<&str>,
     ) -> Result<Object, Status> {
         let mut call = self.call(kind, namespace, name)?;
-        subresource
-            .unwrap_or_default()
-            .clone_into(&mut call.subresource);
+        subresource.unwrap_or_default().clone_into(&mut call.subresource);
         self.engine.patch(&mut call, patch_type, patch).await
     }
 
@@ -228,30 +188,17 @@ impl Client {
     }
 
     /// A token for a service account; `request` is a TokenRequest (its `spec` matters).
-    pub async fn create_token(
-        &self,
-        namespace: &str,
-        account: &str,
-        request: &Value,
-    ) -> Result<Value, Status> {
+    pub async fn create_token(&self, namespace: &str, account: &str, request: &Value) -> Result<Value, Status> {
         let call = self.call(&crate::gvr::SERVICE_ACCOUNTS, namespace, account)?;
         self.engine.request_token(&call, request)
     }
 
     /// The changes after version `since` (as a list or an object gave it).
-    pub async fn watch(
-        &self,
-        kind: &Gvr,
-        namespace: Option<&str>,
-        since: u64,
-    ) -> Result<Watch, Status> {
+    pub async fn watch(&self, kind: &Gvr, namespace: Option<&str>, since: u64) -> Result<Watch, Status> {
         let call = self.call(kind, namespace.unwrap_or_default(), "")?;
         let options = WatchOptions::Since(since);
         let (watched, _) = self.engine.watch(&call, options, WatchFilter::default())?;
-        Ok(Watch {
-            watched,
-            pending: Vec::new().into_iter(),
-        })
+        Ok(Watch { watched, pending: Vec::new().into_iter() })
     }
 
     /// Everything there is and then every change, for ever: `Added` for each object, a
@@ -277,11 +224,7 @@ impl Client {
         let registry = self.engine.registry();
         let preferred = registry.iter().filter_map(|r| {
             let version = r.versions.iter().find(|v| v.served)?;
-            Some(Gvr::new(
-                r.group.clone(),
-                version.name.clone(),
-                r.plural.clone(),
-            ))
+            Some(Gvr::new(r.group.clone(), version.name.clone(), r.plural.clone()))
         });
         preferred.collect()
     }
@@ -345,20 +288,14 @@ impl Follower {
                 Some(old) if old == object => continue,
                 Some(old) if object::uid(&old) == object::uid(&object) => EventType::Modified,
                 Some(old) => {
-                    self.pending.push_back(Event {
-                        kind: EventType::Deleted,
-                        object: old,
-                    });
+                    self.pending.push_back(Event { kind: EventType::Deleted, object: old });
                     EventType::Added
                 }
             };
             self.pending.push_back(Event { kind, object });
         }
         for object in gone.into_values() {
-            self.pending.push_back(Event {
-                kind: EventType::Deleted,
-                object,
-            });
+            self.pending.push_back(Event { kind: EventType::Deleted, object });
         }
         if !self.synced {
             self.synced = true;
@@ -366,10 +303,7 @@ impl Follower {
                 "resourceVersion": list.version.to_string(),
                 "annotations": {"k8s.io/initial-events-end": "true"},
             }}));
-            self.pending.push_back(Event {
-                kind: EventType::Bookmark,
-                object,
-            });
+            self.pending.push_back(Event { kind: EventType::Bookmark, object });
         }
         self.watch = Some(watch);
         Ok(())
@@ -377,8 +311,5 @@ impl Follower {
 }
 
 fn id(object: &Value) -> Id {
-    (
-        object::namespace(object).to_owned(),
-        object::name(object).to_owned(),
-    )
+    (object::namespace(object).to_owned(), object::name(object).to_owned())
 }

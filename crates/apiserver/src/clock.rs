@@ -14,20 +14,14 @@ pub fn stamp(time: Timestamp) -> String {
 
 /// `seconds` from now.
 pub fn in_seconds(seconds: i64) -> Timestamp {
-    Timestamp::now()
-        .saturating_add(SignedDuration::from_secs(seconds))
-        .unwrap_or(Timestamp::MAX)
+    Timestamp::now().saturating_add(SignedDuration::from_secs(seconds)).unwrap_or(Timestamp::MAX)
 }
 
 /// Age of something as `kubectl get` shows it: `5s`, `3m20s`, `4h`, `2d3h`.
 pub fn age(seconds: i64) -> String {
     let (minute, hour, day) = (60, 3600, 86400);
     let two = |n: i64, unit: char, rest: i64, small: char| {
-        if rest == 0 {
-            format!("{n}{unit}")
-        } else {
-            format!("{n}{unit}{rest}{small}")
-        }
+        if rest == 0 { format!("{n}{unit}") } else { format!("{n}{unit}{rest}{small}") }
     };
     match seconds {
         s if s < -1 => "<invalid>".into(),

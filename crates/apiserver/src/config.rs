@@ -13,11 +13,7 @@ use crate::{
 /// Opens a connection for an admission webhook.
 pub trait Dialer: Send + Sync {
     /// Connects to a host (an address or a DNS name) and port.
-    fn dial<'a>(
-        &'a self,
-        host: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, std::io::Result<Pin<Box<dyn Duplex>>>>;
+    fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, std::io::Result<Pin<Box<dyn Duplex>>>>;
 }
 
 /// Settings of a server.
@@ -63,11 +59,7 @@ impl Config {
 struct TcpDialer;
 
 impl Dialer for TcpDialer {
-    fn dial<'a>(
-        &'a self,
-        host: &'a str,
-        port: u16,
-    ) -> BoxFuture<'a, std::io::Result<Pin<Box<dyn Duplex>>>> {
+    fn dial<'a>(&'a self, host: &'a str, port: u16) -> BoxFuture<'a, std::io::Result<Pin<Box<dyn Duplex>>>> {
         Box::pin(async move {
             let stream = tokio::net::TcpStream::connect((host, port)).await?;
             stream.set_nodelay(true)?;

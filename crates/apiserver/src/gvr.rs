@@ -16,19 +16,11 @@ pub struct Gvr {
 impl Gvr {
     /// A resource named at compile time.
     pub const fn of(group: &'static str, version: &'static str, resource: &'static str) -> Self {
-        Self {
-            group: Cow::Borrowed(group),
-            version: Cow::Borrowed(version),
-            resource: Cow::Borrowed(resource),
-        }
+        Self { group: Cow::Borrowed(group), version: Cow::Borrowed(version), resource: Cow::Borrowed(resource) }
     }
 
     /// A resource named at run time.
-    pub fn new(
-        group: impl Into<String>,
-        version: impl Into<String>,
-        resource: impl Into<String>,
-    ) -> Self {
+    pub fn new(group: impl Into<String>, version: impl Into<String>, resource: impl Into<String>) -> Self {
         Self {
             group: Cow::Owned(group.into()),
             version: Cow::Owned(version.into()),
@@ -38,22 +30,14 @@ impl Gvr {
 
     /// `v1` or `apps/v1`.
     pub fn api_version(&self) -> String {
-        if self.group.is_empty() {
-            self.version.to_string()
-        } else {
-            format!("{}/{}", self.group, self.version)
-        }
+        if self.group.is_empty() { self.version.to_string() } else { format!("{}/{}", self.group, self.version) }
     }
 }
 
 impl fmt::Display for Gvr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.resource)?;
-        if self.group.is_empty() {
-            Ok(())
-        } else {
-            write!(f, ".{}", self.group)
-        }
+        if self.group.is_empty() { Ok(()) } else { write!(f, ".{}", self.group) }
     }
 }
 

@@ -20,6 +20,7 @@ pub mod server;
 pub mod status;
 mod store;
 pub mod streams;
+mod table;
 
 pub use client::{Client, DeleteOptions, Event, EventType, List, ListOptions, PatchType, Watch};
 pub use config::Config;

@@ -49,9 +49,7 @@ pub fn is_deleting(object: &Value) -> bool {
 
 /// Whether `metadata.finalizers` names anything.
 pub fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|f| !f.is_empty())
+    object["metadata"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
 }
 
 /// The map at `key`, made where it is absent or not a map.

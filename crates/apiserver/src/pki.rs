@@ -10,8 +10,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
-    KeyUsagePurpose, SanType,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    SanType,
 };
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -76,54 +76,36 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, PkiError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(PkiError::File {
-            path: path.to_owned(),
-            source,
-        }),
+        Err(source) => Err(PkiError::File { path: path.to_owned(), source }),
     }
 }
 
 /// Writes a file that only its owner may read, whole or not at all.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
-    let failed = |source| PkiError::File {
-        path: path.to_owned(),
-        source,
-    };
+    let failed = |source| PkiError::File { path: path.to_owned(), source };
     let partial = path.with_extension("partial");
     let mut options = fs::OpenOptions::new();
     options.write(true).create(true).truncate(true).mode(0o600);
     let mut file = options.open(&partial).map_err(failed)?;
-    file.write_all(bytes)
-        .and_then(|()| file.sync_all())
-        .map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)?;
     fs::rename(&partial, path).map_err(failed)
 }
 
 fn ca(home: &Path) -> Result<(String, Issuer<'static, KeyPair>), PkiError> {
     let (cert_path, key_path) = (home.join("ca.crt"), home.join("ca.key"));
     if let (Some(cert), Some(key)) = (read(&cert_path)?, read(&key_path)?) {
-        let damaged = |path: &Path, text: String| PkiError::Damaged {
-            path: path.to_owned(),
-            text,
-        };
+        let damaged = |path: &Path, text: String| PkiError::Damaged { path: path.to_owned(), text };
         let pem = String::from_utf8(cert).map_err(|e| damaged(&cert_path, e.to_string()))?;
         let key = String::from_utf8(key).map_err(|_| damaged(&key_path, "not text".into()))?;
         let key = KeyPair::from_pem(&key).map_err(|e| damaged(&key_path, e.to_string()))?;
-        let issuer =
-            Issuer::from_ca_cert_pem(&pem, key).map_err(|e| damaged(&cert_path, e.to_string()))?;
+        let issuer = Issuer::from_ca_cert_pem(&pem, key).map_err(|e| damaged(&cert_path, e.to_string()))?;
         return Ok((pem, issuer));
     }
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "kubernetes");
+    params.distinguished_name.push(DnType::CommonName, "kubernetes");
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![
-        KeyUsagePurpose::KeyCertSign,
-        KeyUsagePurpose::CrlSign,
-        KeyUsagePurpose::DigitalSignature,
-    ];
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign, KeyUsagePurpose::DigitalSignature];
     window(&mut params, 10 * YEAR);
     let pem = params.self_signed(&key)?.pem();
     write(&key_path, key.serialize_pem().as_bytes())?;
@@ -140,13 +122,9 @@ fn server_params(address: Ipv4Addr) -> Result<CertificateParams, PkiError> {
         "localhost",
     ];
     let mut params = CertificateParams::new(names.map(str::to_owned).to_vec())?;
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "kube-apiserver");
+    params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
     for ip in [Ipv4Addr::LOCALHOST, address] {
-        params
-            .subject_alt_names
-            .push(SanType::IpAddress(IpAddr::V4(ip)));
+        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(ip)));
     }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     window(&mut params, YEAR);
@@ -155,12 +133,8 @@ fn server_params(address: Ipv4Addr) -> Result<CertificateParams, PkiError> {
 
 fn admin_params() -> CertificateParams {
     let mut params = CertificateParams::default();
-    params
-        .distinguished_name
-        .push(DnType::OrganizationName, MASTERS);
-    params
-        .distinguished_name
-        .push(DnType::CommonName, "kubernetes-admin");
+    params.distinguished_name.push(DnType::OrganizationName, MASTERS);
+    params.distinguished_name.push(DnType::CommonName, "kubernetes-admin");
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     window(&mut params, YEAR);
     params
@@ -202,11 +176,10 @@ impl Pki {
             roots.add(certificate).map_err(|e| failed(&e))?;
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-                .allow_unauthenticated()
-                .build()
-                .map_err(|e| failed(&e))?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+            .allow_unauthenticated()
+            .build()
+            .map_err(|e| failed(&e))?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|e| failed(&e))?

@@ -85,11 +85,7 @@ pub struct Exit {
 /// Runs the pods. Implemented by the node agent.
 pub trait PodRuntime: Send + Sync {
     /// Opens the log of a container.
-    fn logs(
-        &self,
-        container: ContainerRef,
-        options: LogOptions,
-    ) -> BoxFuture<'_, Result<LogStream, Status>>;
+    fn logs(&self, container: ContainerRef, options: LogOptions) -> BoxFuture<'_, Result<LogStream, Status>>;
 
     /// Runs a command in a container until it ends or the client goes away (the future is dropped).
     fn exec(
@@ -101,17 +97,8 @@ pub trait PodRuntime: Send + Sync {
     ) -> BoxFuture<'_, Result<Exit, Status>>;
 
     /// Joins the main process of a container.
-    fn attach(
-        &self,
-        container: ContainerRef,
-        tty: bool,
-        io: ProcessIo,
-    ) -> BoxFuture<'_, Result<Exit, Status>>;
+    fn attach(&self, container: ContainerRef, tty: bool, io: ProcessIo) -> BoxFuture<'_, Result<Exit, Status>>;
 
     /// Connects to a TCP port in the pod's network namespace, on loopback.
-    fn port_forward(
-        &self,
-        pod: ContainerRef,
-        port: u16,
-    ) -> BoxFuture<'_, Result<Pin<Box<dyn Duplex>>, Status>>;
+    fn port_forward(&self, pod: ContainerRef, port: u16) -> BoxFuture<'_, Result<Pin<Box<dyn Duplex>>, Status>>;
 }

@@ -43,9 +43,7 @@ impl LabelSelector {
         for expression in value["matchExpressions"].as_array().into_iter().flatten() {
             let key = expression["key"].as_str().unwrap_or_default().to_owned();
             let values = expression["values"].as_array().into_iter().flatten();
-            let values = values
-                .filter_map(|v| v.as_str().map(str::to_owned))
-                .collect();
+            let values = values.filter_map(|v| v.as_str().map(str::to_owned)).collect();
             let test = match expression["operator"].as_str().unwrap_or_default() {
                 "In" => Test::In(values),
                 "NotIn" => Test::NotIn(values),
@@ -100,9 +98,8 @@ fn split_requirements(text: &str) -> Vec<&str> {
 fn requirement(part: &str) -> Result<(String, Test), String> {
     let bad = |text: &str| format!("unable to parse requirement: {text}");
     let check = |key: &str| {
-        crate::rules::names::qualified_name(key).map_or(Ok(key.to_owned()), |e| {
-            Err(bad(&format!("<nil>: Invalid value: {key:?}: {e}")))
-        })
+        crate::rules::names::qualified_name(key)
+            .map_or(Ok(key.to_owned()), |e| Err(bad(&format!("<nil>: Invalid value: {key:?}: {e}"))))
     };
     if let Some(key) = part.strip_prefix('!') {
         return Ok((check(key.trim())?, Test::Absent));
@@ -111,30 +108,16 @@ fn requirement(part: &str) -> Result<(String, Test), String> {
         if let Some((key, value)) = part.split_once(operator) {
             let values = vec![value.trim().to_owned()];
             if let Some(e) = crate::rules::names::label_value(value.trim()) {
-                return Err(bad(&format!(
-                    "values[0][{key}]: Invalid value: {:?}: {e}",
-                    value.trim()
-                )));
+                return Err(bad(&format!("values[0][{key}]: Invalid value: {:?}: {e}", value.trim())));
             }
-            let test = if negative {
-                Test::NotIn(values)
-            } else {
-                Test::In(values)
-            };
+            let test = if negative { Test::NotIn(values) } else { Test::In(values) };
             return Ok((check(key.trim())?, test));
         }
     }
     for (operator, greater) in [('>', true), ('<', false)] {
         if let Some((key, value)) = part.split_once(operator) {
-            let number = value
-                .trim()
-                .parse()
-                .map_err(|_| bad("value must be an integer"))?;
-            let test = if greater {
-                Test::Greater(number)
-            } else {
-                Test::Less(number)
-            };
+            let number = value.trim().parse().map_err(|_| bad("value must be an integer"))?;
+            let test = if greater { Test::Greater(number) } else { Test::Less(number) };
             return Ok((check(key.trim())?, test));
         }
     }
@@ -147,20 +130,10 @@ fn requirement(part: &str) -> Result<(String, Test), String> {
         Some(rest) => (rest, true),
         None => (rest.strip_prefix("in").ok_or_else(|| bad(part))?, false),
     };
-    let values = rest
-        .trim()
-        .strip_prefix('(')
-        .and_then(|r| r.strip_suffix(')'));
+    let values = rest.trim().strip_prefix('(').and_then(|r| r.strip_suffix(')'));
     let values = values.ok_or_else(|| bad(&format!("expected a list in parentheses: {part}")))?;
     let values = values.split(',').map(|v| v.trim().to_owned()).collect();
-    Ok((
-        check(key)?,
-        if negative {
-            Test::NotIn(values)
-        } else {
-            Test::In(values)
-        },
-    ))
+    Ok((check(key)?, if negative { Test::NotIn(values) } else { Test::In(values) }))
 }
 
 /// A field selector.
@@ -220,9 +193,7 @@ impl FieldSelector {
             } else if let Some((k, v)) = part.split_once("==").or_else(|| part.split_once('=')) {
                 (k, v, true)
             } else {
-                return Err(format!(
-                    "invalid selector: '{text}'; can't understand '{part}'"
-                ));
+                return Err(format!("invalid selector: '{text}'; can't understand '{part}'"));
             };
             tests.push((key.trim().to_owned(), value.trim().to_owned(), equal));
         }
@@ -235,9 +206,7 @@ impl FieldSelector {
             let known = matches!(key.as_str(), "metadata.name" | "metadata.namespace")
                 || fields(resource).contains(&key.as_str());
             if !known {
-                return Err(Status::bad_request(format!(
-                    "field label not supported: {key}"
-                )));
+                return Err(Status::bad_request(format!("field label not supported: {key}")));
             }
         }
         Ok(())
@@ -247,20 +216,14 @@ impl FieldSelector {
     pub fn matches(&self, object: &Value) -> bool {
         self.tests.iter().all(|(key, wanted, equal)| {
             let key = key.replacen("regarding.", "involvedObject.", 1);
-            let key = if key == "source" {
-                "source.component"
-            } else {
-                &key
-            };
+            let key = if key == "source" { "source.component" } else { &key };
             let mut at = object;
             for step in key.split('.') {
                 at = &at[step];
             }
             let found = match at {
                 Value::String(s) => s.clone(),
-                Value::Null if key.ends_with("hostNetwork") || key.ends_with("unschedulable") => {
-                    "false".into()
-                }
+                Value::Null if key.ends_with("hostNetwork") || key.ends_with("unschedulable") => "false".into(),
                 Value::Null => String::new(),
                 other => other.to_string(),
             };
@@ -270,10 +233,7 @@ impl FieldSelector {
 
     /// The name that the selector asks for, if it asks for one.
     pub fn name(&self) -> Option<&str> {
-        self.tests
-            .iter()
-            .find(|(key, _, equal)| key == "metadata.name" && *equal)
-            .map(|(_, value, _)| value.as_str())
+        self.tests.iter().find(|(key, _, equal)| key == "metadata.name" && *equal).map(|(_, value, _)| value.as_str())
     }
 
     /// Whether everything matches.
@@ -323,11 +283,7 @@ mod tests {
             ("involvedObject.uid=", true),
         ];
         for (text, expected) in cases {
-            assert_eq!(
-                FieldSelector::parse(text).unwrap().matches(&event),
-                expected,
-                "{text}"
-            );
+            assert_eq!(FieldSelector::parse(text).unwrap().matches(&event), expected, "{text}");
         }
     }
 }

@@ -53,25 +53,14 @@ impl Server {
             .recursive(true)
             .mode(0o700)
             .create(&home)
-            .map_err(|source| ServerError::Home {
-                path: home.clone(),
-                source,
-            })?;
+            .map_err(|source| ServerError::Home { path: home.clone(), source })?;
         let store = Store::open(&home.join("cluster.redb"), config.watch_history)?;
         let first = u32::from(config.service_cidr.network()) + 1;
         let pki = Pki::open(&home, first.into())?;
-        let tokens = Tokens::new(&pki.account_key, config.issuer.clone()).map_err(|e| {
-            PkiError::Damaged {
-                path: home.join("sa.key"),
-                text: e.to_string(),
-            }
-        })?;
-        let ca_pem = pki.ca_pem.clone();
-        let engine = Engine::new(store, config, tokens, Arc::new(Authenticated), ca_pem);
-        let server = Self {
-            engine: Arc::new(engine),
-            pki: Arc::new(pki),
-        };
+        let tokens = Tokens::new(&pki.account_key, config.issuer.clone())
+            .map_err(|e| PkiError::Damaged { path: home.join("sa.key"), text: e.to_string() })?;
+        let engine = Engine::new(store, config, tokens, Arc::new(Authenticated));
+        let server = Self { engine: Arc::new(engine), pki: Arc::new(pki) };
         server.engine.bootstrap(&server.client()).await?;
         Ok(server)
     }

@@ -51,34 +51,18 @@ impl FieldError {
     /// A value that is not allowed, shown with it.
     pub fn invalid(field: impl Into<String>, value: &Value, text: impl fmt::Display) -> Self {
         let message = format!("Invalid value: {}: {text}", shown(value));
-        Self {
-            reason: "FieldValueInvalid",
-            field: field.into(),
-            message,
-        }
+        Self { reason: "FieldValueInvalid", field: field.into(), message }
     }
 
     /// A field that must be there.
     pub fn required(field: impl Into<String>, text: &str) -> Self {
-        let message = if text.is_empty() {
-            "Required value".to_owned()
-        } else {
-            format!("Required value: {text}")
-        };
-        Self {
-            reason: "FieldValueRequired",
-            field: field.into(),
-            message,
-        }
+        let message = if text.is_empty() { "Required value".to_owned() } else { format!("Required value: {text}") };
+        Self { reason: "FieldValueRequired", field: field.into(), message }
     }
 
     /// A field that may not be there, or may not be changed.
     pub fn forbidden(field: impl Into<String>, text: &str) -> Self {
-        Self {
-            reason: "FieldValueForbidden",
-            field: field.into(),
-            message: format!("Forbidden: {text}"),
-        }
+        Self { reason: "FieldValueForbidden", field: field.into(), message: format!("Forbidden: {text}") }
     }
 
     /// A value that occurs twice in a set.
@@ -92,29 +76,18 @@ impl FieldError {
 
     /// A value outside an enumeration.
     pub fn not_supported(field: impl Into<String>, value: &Value, allowed: &[&str]) -> Self {
-        let list = allowed
-            .iter()
-            .map(|v| format!("{v:?}"))
-            .collect::<Vec<_>>()
-            .join(", ");
+        let list = allowed.iter().map(|v| format!("{v:?}")).collect::<Vec<_>>().join(", ");
         Self {
             reason: "FieldValueNotSupported",
             field: field.into(),
-            message: format!(
-                "Unsupported value: {}: supported values: {list}",
-                shown(value)
-            ),
+            message: format!("Unsupported value: {}: supported values: {list}", shown(value)),
         }
     }
 
     /// A value of the wrong type.
     pub fn type_invalid(field: impl Into<String>, value: &Value, text: impl fmt::Display) -> Self {
         let message = format!("Invalid value: {}: {text}", shown(value));
-        Self {
-            reason: "FieldValueTypeInvalid",
-            field: field.into(),
-            message,
-        }
+        Self { reason: "FieldValueTypeInvalid", field: field.into(), message }
     }
 }
 
@@ -132,22 +105,13 @@ impl fmt::Display for FieldError {
 }
 
 fn qualified(resource: &str, group: &str) -> String {
-    if group.is_empty() {
-        resource.to_owned()
-    } else {
-        format!("{resource}.{group}")
-    }
+    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
 }
 
 impl Status {
     /// A status of any code and reason.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self(Box::new(StatusBody {
-            code,
-            reason,
-            message: message.into(),
-            details: Map::new(),
-        }))
+        Self(Box::new(StatusBody { code, reason, message: message.into(), details: Map::new() }))
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
@@ -177,11 +141,7 @@ impl Status {
 
     /// The URL names nothing that is served.
     pub fn no_such_resource() -> Self {
-        Self::new(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        )
+        Self::new(404, "NotFound", "the server could not find the requested resource")
     }
 
     /// An object of this name exists already.
@@ -192,10 +152,7 @@ impl Status {
 
     /// The object changed since the caller read it, or a precondition does not hold.
     pub fn conflict(group: &str, resource: &str, name: &str, text: &str) -> Self {
-        let message = format!(
-            "Operation cannot be fulfilled on {} {name:?}: {text}",
-            qualified(resource, group)
-        );
+        let message = format!("Operation cannot be fulfilled on {} {name:?}: {text}", qualified(resource, group));
         Self::new(409, "Conflict", message).about(group, resource, name)
     }
 
@@ -213,22 +170,12 @@ impl Status {
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &[FieldError]) -> Self {
         let list = match errors {
             [one] => one.to_string(),
-            many => format!(
-                "[{}]",
-                many.iter()
-                    .map(ToString::to_string)
-                    .collect::<Vec<_>>()
-                    .join(", ")
-            ),
+            many => format!("[{}]", many.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
         };
         let message = format!("{} {name:?} is invalid: {list}", qualified(kind, group));
-        let causes: Vec<Value> = errors
-            .iter()
-            .map(|e| json!({"reason": e.reason, "message": e.message, "field": e.field}))
-            .collect();
-        Self::new(422, "Invalid", message)
-            .about(group, kind, name)
-            .with_detail("causes", causes)
+        let causes: Vec<Value> =
+            errors.iter().map(|e| json!({"reason": e.reason, "message": e.message, "field": e.field})).collect();
+        Self::new(422, "Invalid", message).about(group, kind, name).with_detail("causes", causes)
     }
 
     /// The request cannot be understood.
@@ -241,10 +188,7 @@ impl Status {
         let message = if name.is_empty() {
             format!("{} is forbidden: {text}", qualified(resource, group))
         } else {
-            format!(
-                "{} {name:?} is forbidden: {text}",
-                qualified(resource, group)
-            )
+            format!("{} {name:?} is forbidden: {text}", qualified(resource, group))
         };
         Self::new(403, "Forbidden", message).about(group, resource, name)
     }
@@ -256,11 +200,7 @@ impl Status {
 
     /// The resource does not have this verb.
     pub fn method_not_allowed() -> Self {
-        Self::new(
-            405,
-            "MethodNotAllowed",
-            "the server does not allow this method on the requested resource",
-        )
+        Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
     }
 
     /// The body's content type is not understood.
@@ -275,12 +215,8 @@ impl Status {
 
     /// Something failed on the server.
     pub fn internal(message: impl fmt::Display) -> Self {
-        Self::new(
-            500,
-            "InternalError",
-            format!("Internal error occurred: {message}"),
-        )
-        .with_detail("causes", json!([{"message": message.to_string()}]))
+        Self::new(500, "InternalError", format!("Internal error occurred: {message}"))
+            .with_detail("causes", json!([{"message": message.to_string()}]))
     }
 
     /// A dependency is not there (yet).

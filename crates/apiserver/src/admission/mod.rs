@@ -45,25 +45,15 @@ const MUTATING: &str = "admissionregistration.k8s.io/mutatingwebhookconfiguratio
 const VALIDATING: &str = "admissionregistration.k8s.io/validatingwebhookconfigurations";
 
 impl Engine {
-    fn hooks(
-        &self,
-        call: &Call,
-        collection: &str,
-        operation: Operation,
-        objects: &[&Value],
-    ) -> Vec<Value> {
+    fn hooks(&self, call: &Call, collection: &str, operation: Operation, objects: &[&Value]) -> Vec<Value> {
         // Webhooks can't lock their own configuration.
         if call.resource.group == "admissionregistration.k8s.io" {
             return Vec::new();
         }
         let configurations = self.store.list(collection, None).items;
-        let all = configurations
-            .iter()
-            .flat_map(|c| c["webhooks"].as_array().into_iter().flatten());
+        let all = configurations.iter().flat_map(|c| c["webhooks"].as_array().into_iter().flatten());
         let namespace = self.namespace_labels(call, objects);
-        all.filter(|hook| rules::matches(hook, call, operation, namespace.as_ref(), objects))
-            .cloned()
-            .collect()
+        all.filter(|hook| rules::matches(hook, call, operation, namespace.as_ref(), objects)).cloned().collect()
     }
 
     /// Labels of the namespace that the request is for; none for other cluster-scoped objects.
@@ -74,8 +64,7 @@ impl Engine {
         if call.namespace.is_empty() {
             return None;
         }
-        self.store
-            .latest(&Key::new(&"/namespaces".into(), "", &call.namespace))
+        self.store.latest(&Key::new(&"/namespaces".into(), "", &call.namespace))
     }
 
     /// Lets the mutating webhooks change an object (in its stored form).
@@ -86,10 +75,7 @@ impl Engine {
         mut object: Value,
         old: Option<&Object>,
     ) -> Result<Value, Status> {
-        let objects: Vec<&Value> = [Some(&object), old.map(|o| &**o)]
-            .into_iter()
-            .flatten()
-            .collect();
+        let objects: Vec<&Value> = [Some(&object), old.map(|o| &**o)].into_iter().flatten().collect();
         let hooks = self.hooks(call, MUTATING, operation, &objects);
         for hook in hooks {
             let shown = present(&call.resource, &call.version, &Arc::new(object.clone()));
@@ -131,15 +117,9 @@ impl Engine {
         if hooks.is_empty() {
             return Ok(());
         }
-        let shown =
-            object.map(|o| present(&call.resource, &call.version, &Arc::new(Value::clone(o))));
+        let shown = object.map(|o| present(&call.resource, &call.version, &Arc::new(Value::clone(o))));
         let review = Review::new(call, operation, shown.as_ref(), old);
-        let answers = join_all(
-            hooks
-                .iter()
-                .map(|hook| self.webhooks.ask(self, hook, &review)),
-        )
-        .await;
+        let answers = join_all(hooks.iter().map(|hook| self.webhooks.ask(self, hook, &review))).await;
         let mut verdict = Ok(());
         for (hook, answer) in hooks.iter().zip(answers) {
             let one = match answer {

@@ -26,19 +26,14 @@ pub fn admit(engine: &Engine, call: &Call, pod: &mut Value) -> Result<(), Status
         mount_token(&mut pod["spec"]);
     }
     let spec = &mut pod["spec"];
-    if spec["imagePullSecrets"]
-        .as_array()
-        .is_none_or(Vec::is_empty)
+    if spec["imagePullSecrets"].as_array().is_none_or(Vec::is_empty)
         && let Some(secrets) = account.get("imagePullSecrets")
     {
         spec["imagePullSecrets"] = secrets.clone();
     }
     object::as_map(spec).retain(|_, value| !value.is_null());
     tolerate(spec);
-    for (field, value) in [
-        ("priority", json!(0)),
-        ("preemptionPolicy", json!("PreemptLowerPriority")),
-    ] {
+    for (field, value) in [("priority", json!(0)), ("preemptionPolicy", json!("PreemptLowerPriority"))] {
         object::as_map(spec).entry(field).or_insert(value);
     }
     Ok(())
@@ -64,15 +59,10 @@ fn account(engine: &Engine, call: &Call, pod: &mut Value) -> Result<Object, Stat
 fn mount_token(spec: &mut Value) {
     let unmounted = |c: &Value| {
         let mounts = c["volumeMounts"].as_array();
-        !mounts
-            .into_iter()
-            .flatten()
-            .any(|m| m["mountPath"] == TOKEN_MOUNT)
+        !mounts.into_iter().flatten().any(|m| m["mountPath"] == TOKEN_MOUNT)
     };
     let all = ["initContainers", "containers"];
-    let needed = all
-        .iter()
-        .any(|l| spec[*l].as_array().into_iter().flatten().any(unmounted));
+    let needed = all.iter().any(|l| spec[*l].as_array().into_iter().flatten().any(unmounted));
     if !needed {
         return;
     }
@@ -83,22 +73,11 @@ fn mount_token(spec: &mut Value) {
         .filter_map(|v| v["name"].as_str())
         .find(|n| n.starts_with("kube-api-access-"))
         .map(str::to_owned);
-    let name = existing
-        .clone()
-        .unwrap_or_else(|| format!("kube-api-access-{}", random_suffix()));
+    let name = existing.clone().unwrap_or_else(|| format!("kube-api-access-{}", random_suffix()));
     for list in all {
-        for container in spec
-            .get_mut(list)
-            .and_then(Value::as_array_mut)
-            .into_iter()
-            .flatten()
-        {
+        for container in spec.get_mut(list).and_then(Value::as_array_mut).into_iter().flatten() {
             if unmounted(container) {
-                push(
-                    container,
-                    "volumeMounts",
-                    json!({"name": name, "readOnly": true, "mountPath": TOKEN_MOUNT}),
-                );
+                push(container, "volumeMounts", json!({"name": name, "readOnly": true, "mountPath": TOKEN_MOUNT}));
             }
         }
     }
@@ -108,9 +87,7 @@ fn mount_token(spec: &mut Value) {
 }
 
 fn push(object: &mut Value, field: &str, item: Value) {
-    let list = object::as_map(object)
-        .entry(field)
-        .or_insert_with(|| json!([]));
+    let list = object::as_map(object).entry(field).or_insert_with(|| json!([]));
     if !list.is_array() {
         *list = json!([]);
     }
@@ -129,15 +106,12 @@ fn token_volume(name: &str) -> Value {
 }
 
 fn tolerate(spec: &mut Value) {
-    for key in [
-        "node.kubernetes.io/not-ready",
-        "node.kubernetes.io/unreachable",
-    ] {
+    for key in ["node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable"] {
         let tolerations = spec["tolerations"].as_array();
-        let tolerated = tolerations.into_iter().flatten().any(|t| {
-            (t["key"] == key || t["key"].is_null())
-                && (t["effect"] == "NoExecute" || t["effect"].is_null())
-        });
+        let tolerated = tolerations
+            .into_iter()
+            .flatten()
+            .any(|t| (t["key"] == key || t["key"].is_null()) && (t["effect"] == "NoExecute" || t["effect"].is_null()));
         if !tolerated {
             push(
                 spec,

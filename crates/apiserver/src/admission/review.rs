@@ -21,17 +21,11 @@ pub struct Review {
 
 impl Review {
     /// The question about a request. `object` is in the request's version already.
-    pub fn new(
-        call: &Call,
-        operation: Operation,
-        object: Option<&Object>,
-        old: Option<&Object>,
-    ) -> Self {
+    pub fn new(call: &Call, operation: Operation, object: Option<&Object>, old: Option<&Object>) -> Self {
         let uid = new_uid();
         let resource = &call.resource;
         let kind = json!({"group": resource.group, "version": call.version, "kind": resource.kind});
-        let plural =
-            json!({"group": resource.group, "version": call.version, "resource": resource.plural});
+        let plural = json!({"group": resource.group, "version": call.version, "resource": resource.plural});
         let options = match operation {
             Operation::Create => "CreateOptions",
             Operation::Update => "UpdateOptions",
@@ -63,11 +57,7 @@ impl Review {
         let body = json!({
             "kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": request,
         });
-        Self {
-            uid,
-            dry_run: call.options.dry_run,
-            body,
-        }
+        Self { uid, dry_run: call.options.dry_run, body }
     }
 
     /// The request body.
@@ -95,10 +85,7 @@ impl Answer {
             return Err("webhook response did not include a response".into());
         }
         if response["uid"] != uid {
-            return Err(format!(
-                "expected response.uid={uid:?}, got {}",
-                response["uid"]
-            ));
+            return Err(format!("expected response.uid={uid:?}, got {}", response["uid"]));
         }
         let patch = match response["patch"].as_str() {
             None => None,
@@ -115,9 +102,7 @@ impl Answer {
             allowed: response["allowed"] == true,
             status: response["status"].clone(),
             patch,
-            warnings: warnings
-                .filter_map(|w| w.as_str().map(str::to_owned))
-                .collect(),
+            warnings: warnings.filter_map(|w| w.as_str().map(str::to_owned)).collect(),
         })
     }
 
@@ -133,10 +118,7 @@ impl Answer {
             Some(why) => format!("{denied}: {why}"),
             None => format!("{denied} without explanation"),
         };
-        let code = self.status["code"]
-            .as_u64()
-            .and_then(|c| u16::try_from(c).ok())
-            .unwrap_or(0);
+        let code = self.status["code"].as_u64().and_then(|c| u16::try_from(c).ok()).unwrap_or(0);
         let code = code.max(400);
         let reason = match text("reason") {
             Some("Forbidden") => "Forbidden",

@@ -15,14 +15,9 @@ pub fn matches(
     objects: &[&Value],
 ) -> bool {
     let rules = hook["rules"].as_array();
-    rules
-        .into_iter()
-        .flatten()
-        .any(|rule| rule_matches(rule, hook, call, operation))
+    rules.into_iter().flatten().any(|rule| rule_matches(rule, hook, call, operation))
         && namespace.is_none_or(|ns| selects(&hook["namespaceSelector"], ns))
-        && objects
-            .iter()
-            .any(|object| selects(&hook["objectSelector"], object))
+        && objects.iter().any(|object| selects(&hook["objectSelector"], object))
 }
 
 fn selects(selector: &Value, object: &Value) -> bool {
@@ -30,11 +25,7 @@ fn selects(selector: &Value, object: &Value) -> bool {
 }
 
 fn has(list: &Value, wanted: impl Fn(&str) -> bool) -> bool {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .any(|v| v == "*" || wanted(v))
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).any(|v| v == "*" || wanted(v))
 }
 
 fn rule_matches(rule: &Value, hook: &Value, call: &Call, operation: Operation) -> bool {
@@ -42,9 +33,7 @@ fn rule_matches(rule: &Value, hook: &Value, call: &Call, operation: Operation) -
     let any_version = hook["matchPolicy"] != "Exact";
     has(&rule["operations"], |o| o == operation.name())
         && has(&rule["apiGroups"], |g| g == resource.group)
-        && has(&rule["apiVersions"], |v| {
-            v == call.version || (any_version && resource.version(v).is_some())
-        })
+        && has(&rule["apiVersions"], |v| v == call.version || (any_version && resource.version(v).is_some()))
         && resource_matches(&rule["resources"], &resource.plural, &call.subresource)
         && match rule["scope"].as_str() {
             Some("Namespaced") => resource.namespaced,
@@ -54,15 +43,10 @@ fn rule_matches(rule: &Value, hook: &Value, call: &Call, operation: Operation) -
 }
 
 fn resource_matches(list: &Value, plural: &str, subresource: &str) -> bool {
-    list.as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .any(|wanted| {
-            let (resource, sub) = wanted.split_once('/').unwrap_or((wanted, ""));
-            (resource == "*" || resource == plural)
-                && (sub == subresource || (sub == "*" && wanted.contains('/')))
-        })
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).any(|wanted| {
+        let (resource, sub) = wanted.split_once('/').unwrap_or((wanted, ""));
+        (resource == "*" || resource == plural) && (sub == subresource || (sub == "*" && wanted.contains('/')))
+    })
 }
 
 #[cfg(test)]
@@ -84,11 +68,7 @@ mod tests {
             (json!(["services"]), "pods", "", false),
         ];
         for (list, plural, sub, expected) in cases {
-            assert_eq!(
-                resource_matches(&list, plural, sub),
-                expected,
-                "{list} {plural}/{sub}"
-            );
+            assert_eq!(resource_matches(&list, plural, sub), expected, "{list} {plural}/{sub}");
         }
     }
 }

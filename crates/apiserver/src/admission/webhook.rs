@@ -25,17 +25,10 @@ impl Failure {
     pub fn unless_ignored(self, hook: &Value) -> Result<(), Status> {
         let name = hook["name"].as_str().unwrap_or_default();
         if hook["failurePolicy"] == "Ignore" {
-            tracing::warn!(
-                webhook = name,
-                error = self.0,
-                "webhook failed; going on without it"
-            );
+            tracing::warn!(webhook = name, error = self.0, "webhook failed; going on without it");
             return Ok(());
         }
-        Err(Status::internal(format!(
-            "failed calling webhook {name:?}: {}",
-            self.0
-        )))
+        Err(Status::internal(format!("failed calling webhook {name:?}: {}", self.0)))
     }
 }
 
@@ -61,14 +54,8 @@ impl Webhooks {
     }
 
     /// Asks one webhook.
-    pub async fn ask(
-        &self,
-        engine: &Engine,
-        hook: &Value,
-        review: &Review,
-    ) -> Result<Answer, Failure> {
-        if review.dry_run && !matches!(hook["sideEffects"].as_str(), Some("None" | "NoneOnDryRun"))
-        {
+    pub async fn ask(&self, engine: &Engine, hook: &Value, review: &Review) -> Result<Answer, Failure> {
+        if review.dry_run && !matches!(hook["sideEffects"].as_str(), Some("None" | "NoneOnDryRun")) {
             return Err(Failure("admission webhook does not support dry run".into()));
         }
         let seconds = hook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30);
@@ -78,14 +65,8 @@ impl Webhooks {
             Ok(called) => called,
             Err(_) => Err("context deadline exceeded".to_owned()),
         };
-        let body = called.map_err(|e| {
-            Failure(format!(
-                "failed to call webhook: Post {:?}: {e}",
-                target.url
-            ))
-        })?;
-        Answer::parse(&body, &review.uid)
-            .map_err(|e| Failure(format!("received invalid webhook response: {e}")))
+        let body = called.map_err(|e| Failure(format!("failed to call webhook: Post {:?}: {e}", target.url)))?;
+        Answer::parse(&body, &review.uid).map_err(|e| Failure(format!("received invalid webhook response: {e}")))
     }
 
     async fn post(&self, hook: &Value, target: &Target, body: Vec<u8>) -> Result<Bytes, String> {
@@ -97,13 +78,9 @@ impl Webhooks {
             .map_err(|e| format!("dial tcp {}:{}: {e}", target.dial, target.port))?;
         let server = ServerName::try_from(target.server.clone()).map_err(|e| e.to_string())?;
         let stream: Pin<Box<dyn Duplex>> = plain;
-        let stream = tls
-            .connect(server, stream)
-            .await
-            .map_err(|e| format!("tls: {e}"))?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| e.to_string())?;
+        let stream = tls.connect(server, stream).await.map_err(|e| format!("tls: {e}"))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
         let driver = tokio::spawn(connection);
         let request = Request::post(target.path.as_str())
             .header(header::HOST, format!("{}:{}", target.server, target.port))
@@ -112,20 +89,14 @@ impl Webhooks {
             .body(Full::new(Bytes::from(body)))
             .map_err(|e| e.to_string())?;
         let answered = async {
-            let response = sender
-                .send_request(request)
-                .await
-                .map_err(|e| e.to_string())?;
+            let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
             let code = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
             let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
             if code.is_success() {
                 Ok(body)
             } else {
-                Err(format!(
-                    "the server answered {code}: {}",
-                    String::from_utf8_lossy(&body)
-                ))
+                Err(format!("the server answered {code}: {}", String::from_utf8_lossy(&body)))
             }
         };
         let answered = answered.await;
@@ -136,12 +107,8 @@ impl Webhooks {
 
 fn target(engine: &Engine, client: &Value, seconds: u64) -> Result<Target, String> {
     if let Some(url) = client["url"].as_str() {
-        let uri: Uri = url
-            .parse()
-            .map_err(|e| format!("invalid url {url:?}: {e}"))?;
-        let host = uri
-            .host()
-            .ok_or_else(|| format!("invalid url {url:?}: no host"))?;
+        let uri: Uri = url.parse().map_err(|e| format!("invalid url {url:?}: {e}"))?;
+        let host = uri.host().ok_or_else(|| format!("invalid url {url:?}: no host"))?;
         let path = uri.path_and_query().map_or("/", |p| p.as_str());
         let joint = if path.contains('?') { '&' } else { '?' };
         return Ok(Target {
@@ -155,15 +122,10 @@ fn target(engine: &Engine, client: &Value, seconds: u64) -> Result<Target, Strin
     let service = &client["service"];
     let name = service["name"].as_str().unwrap_or_default();
     let namespace = service["namespace"].as_str().unwrap_or_default();
-    let port = service["port"]
-        .as_u64()
-        .and_then(|p| u16::try_from(p).ok())
-        .unwrap_or(443);
+    let port = service["port"].as_u64().and_then(|p| u16::try_from(p).ok()).unwrap_or(443);
     let key = Key::new(&"/services".into(), namespace, name);
     let found = engine.store.latest(&key);
-    let address = found
-        .as_deref()
-        .and_then(|s| s["spec"]["clusterIP"].as_str());
+    let address = found.as_deref().and_then(|s| s["spec"]["clusterIP"].as_str());
     let path = service["path"].as_str().unwrap_or("/");
     let server = format!("{name}.{namespace}.svc");
     let url = format!("https://{server}:{port}{path}?timeout={seconds}s");
@@ -171,18 +133,10 @@ fn target(engine: &Engine, client: &Value, seconds: u64) -> Result<Target, Strin
         Some(ip) if ip != "None" => ip.to_owned(),
         Some(_) => format!("{server}.cluster.local"),
         None => {
-            return Err(format!(
-                "failed to call webhook: Post {url:?}: service {name:?} not found"
-            ));
+            return Err(format!("failed to call webhook: Post {url:?}: service {name:?} not found"));
         }
     };
-    Ok(Target {
-        url,
-        path: format!("{path}?timeout={seconds}s"),
-        server,
-        dial,
-        port,
-    })
+    Ok(Target { url, path: format!("{path}?timeout={seconds}s"), server, dial, port })
 }
 
 fn tls(bundle: &Value) -> Result<TlsConnector, String> {
@@ -191,11 +145,8 @@ fn tls(bundle: &Value) -> Result<TlsConnector, String> {
         .map_err(|e| format!("unable to load root certificates: {e}"))?;
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate =
-            certificate.map_err(|e| format!("unable to load root certificates: {e}"))?;
-        roots
-            .add(certificate)
-            .map_err(|e| format!("unable to load root certificates: {e}"))?;
+        let certificate = certificate.map_err(|e| format!("unable to load root certificates: {e}"))?;
+        roots.add(certificate).map_err(|e| format!("unable to load root certificates: {e}"))?;
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(provider)

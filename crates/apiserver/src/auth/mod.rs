@@ -26,20 +26,12 @@ impl User {
     /// A component of this program: may do everything.
     pub fn system(name: &str) -> Self {
         let groups = vec![MASTERS.to_owned(), "system:authenticated".to_owned()];
-        Self {
-            name: name.to_owned(),
-            groups,
-            ..Self::default()
-        }
+        Self { name: name.to_owned(), groups, ..Self::default() }
     }
 
     /// Nobody in particular.
     pub fn anonymous() -> Self {
-        Self {
-            name: "system:anonymous".into(),
-            groups: vec!["system:unauthenticated".into()],
-            ..Self::default()
-        }
+        Self { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()], ..Self::default() }
     }
 
     /// The owner of a client certificate: its common name and organisations.
@@ -50,29 +42,16 @@ impl User {
         let organisations = subject.iter_organization().filter_map(|o| o.as_str().ok());
         let mut groups: Vec<String> = organisations.map(str::to_owned).collect();
         groups.push("system:authenticated".into());
-        Some(Self {
-            name,
-            groups,
-            ..Self::default()
-        })
+        Some(Self { name, groups, ..Self::default() })
     }
 
     /// The service account of a verified token.
     pub fn from_claims(claims: &Claims) -> Self {
         let mut extra = Map::new();
-        extra.insert(
-            "authentication.kubernetes.io/credential-id".into(),
-            json!([format!("JTI={}", claims.id)]),
-        );
+        extra.insert("authentication.kubernetes.io/credential-id".into(), json!([format!("JTI={}", claims.id)]));
         if let Some(pod) = &claims.pod {
-            extra.insert(
-                "authentication.kubernetes.io/pod-name".into(),
-                json!([pod.name]),
-            );
-            extra.insert(
-                "authentication.kubernetes.io/pod-uid".into(),
-                json!([pod.uid]),
-            );
+            extra.insert("authentication.kubernetes.io/pod-name".into(), json!([pod.name]));
+            extra.insert("authentication.kubernetes.io/pod-uid".into(), json!([pod.uid]));
         }
         Self {
             name: claims.subject(),
@@ -140,12 +119,9 @@ impl Authorizer for Authenticated {
             return true;
         }
         action.resource.is_empty()
-            && OPEN_PATHS.iter().any(|p| {
-                action
-                    .path
-                    .strip_prefix(p)
-                    .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-            })
+            && OPEN_PATHS
+                .iter()
+                .any(|p| action.path.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
     }
 }
 
@@ -166,10 +142,7 @@ pub fn refusal(user: &User, action: &Action<'_>) -> crate::Status {
     } else {
         format!("in the namespace {:?}", action.namespace)
     };
-    let text = format!(
-        "{who} resource {resource:?} in API group {:?} {place}",
-        action.group
-    );
+    let text = format!("{who} resource {resource:?} in API group {:?} {place}", action.group);
     crate::Status::forbidden(action.group, action.resource, action.name, text)
 }
 
@@ -179,21 +152,9 @@ mod tests {
 
     #[test]
     fn strangers_see_health_only() {
-        let list = Action {
-            verb: "list",
-            resource: "pods",
-            ..Action::default()
-        };
-        let health = Action {
-            verb: "get",
-            path: "/readyz/ping",
-            ..Action::default()
-        };
-        let healthzz = Action {
-            verb: "get",
-            path: "/healthzz",
-            ..Action::default()
-        };
+        let list = Action { verb: "list", resource: "pods", ..Action::default() };
+        let health = Action { verb: "get", path: "/readyz/ping", ..Action::default() };
+        let healthzz = Action { verb: "get", path: "/healthzz", ..Action::default() };
         let nobody = User::anonymous();
         assert!(!Authenticated.allows(&nobody, &list));
         assert!(Authenticated.allows(&nobody, &health));

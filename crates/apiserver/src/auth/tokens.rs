@@ -2,10 +2,7 @@
 
 use aws_lc_rs::{
     rand::SystemRandom,
-    signature::{
-        ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair,
-        UnparsedPublicKey,
-    },
+    signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey},
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as B64};
 use serde_json::{Value, json};
@@ -64,10 +61,7 @@ pub struct Claims {
 impl Claims {
     /// `system:serviceaccount:<namespace>:<name>`
     pub fn subject(&self) -> String {
-        format!(
-            "system:serviceaccount:{}:{}",
-            self.namespace, self.account.name
-        )
+        format!("system:serviceaccount:{}:{}", self.namespace, self.account.name)
     }
 
     fn to_value(&self, issuer: &str) -> Value {
@@ -92,12 +86,7 @@ impl Claims {
 
     fn from_value(value: &Value) -> Option<Self> {
         let text = |v: &Value| v.as_str().map(str::to_owned);
-        let binding = |v: &Value| {
-            Some(Binding {
-                name: text(&v["name"])?,
-                uid: text(&v["uid"])?,
-            })
-        };
+        let binding = |v: &Value| Some(Binding { name: text(&v["name"])?, uid: text(&v["uid"])? });
         let kubernetes = &value["kubernetes.io"];
         Some(Self {
             id: text(&value["jti"]).unwrap_or_default(),
@@ -121,23 +110,15 @@ pub struct Tokens {
 impl Tokens {
     /// A new signing key, PKCS #8.
     pub fn generate_key() -> Result<Vec<u8>, aws_lc_rs::error::Unspecified> {
-        let document =
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
+        let document = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())?;
         Ok(document.as_ref().to_vec())
     }
 
     /// Uses a key made by [`Tokens::generate_key`].
-    pub fn new(
-        pkcs8: &[u8],
-        issuer: impl Into<String>,
-    ) -> Result<Self, aws_lc_rs::error::KeyRejected> {
+    pub fn new(pkcs8: &[u8], issuer: impl Into<String>) -> Result<Self, aws_lc_rs::error::KeyRejected> {
         let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pkcs8)?;
         let key_id = B64.encode(Sha256::digest(key.public_key().as_ref()));
-        Ok(Self {
-            key,
-            key_id,
-            issuer: issuer.into(),
-        })
+        Ok(Self { key, key_id, issuer: issuer.into() })
     }
 
     /// Who issues these tokens; also their default audience.
@@ -149,23 +130,14 @@ impl Tokens {
     pub fn issue(&self, claims: &Claims) -> Result<String, aws_lc_rs::error::Unspecified> {
         let header = json!({"alg": "ES256", "kid": self.key_id});
         let body = claims.to_value(&self.issuer);
-        let signed = format!(
-            "{}.{}",
-            B64.encode(header.to_string()),
-            B64.encode(body.to_string())
-        );
+        let signed = format!("{}.{}", B64.encode(header.to_string()), B64.encode(body.to_string()));
         let signature = self.key.sign(&SystemRandom::new(), signed.as_bytes())?;
         Ok(format!("{signed}.{}", B64.encode(signature.as_ref())))
     }
 
     /// Checks signature, issuer, time and audience; whether its objects still exist is checked
     /// by the caller.
-    pub fn verify(
-        &self,
-        token: &str,
-        audiences: &[String],
-        now: i64,
-    ) -> Result<Claims, TokenError> {
+    pub fn verify(&self, token: &str, audiences: &[String], now: i64) -> Result<Claims, TokenError> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Malformed);
         }
@@ -194,9 +166,7 @@ impl Tokens {
     pub fn jwks(&self) -> Value {
         let point = self.key.public_key().as_ref();
         // An uncompressed point: 4, x, y.
-        let (x, y) = point
-            .get(1..)
-            .map_or((&[][..], &[][..]), |xy| xy.split_at(xy.len() / 2));
+        let (x, y) = point.get(1..).map_or((&[][..], &[][..]), |xy| xy.split_at(xy.len() / 2));
         json!({"keys": [{
             "use": "sig", "kty": "EC", "kid": self.key_id, "crv": "P-256", "alg": "ES256",
             "x": B64.encode(x), "y": B64.encode(y),
@@ -212,14 +182,8 @@ mod tests {
         Claims {
             id: "1".into(),
             namespace: "default".into(),
-            account: Binding {
-                name: "web".into(),
-                uid: "u".into(),
-            },
-            pod: Some(Binding {
-                name: "web-1".into(),
-                uid: "p".into(),
-            }),
+            account: Binding { name: "web".into(), uid: "u".into() },
+            pod: Some(Binding { name: "web-1".into(), uid: "p".into() }),
             audiences: vec!["istio-ca".into()],
             issued_at: 100,
             expires_at: 200,
@@ -234,15 +198,9 @@ mod tests {
         let ours = ["istio-ca".to_owned()];
         assert_eq!(tokens.verify(&token, &ours, 150), Ok(claims()));
         assert_eq!(tokens.verify(&token, &ours, 200), Err(TokenError::Expired));
-        assert!(matches!(
-            tokens.verify(&token, &["api".to_owned()], 150),
-            Err(TokenError::Audience(..))
-        ));
+        assert!(matches!(tokens.verify(&token, &["api".to_owned()], 150), Err(TokenError::Audience(..))));
         assert_eq!(other.verify(&token, &ours, 150), Err(TokenError::Signature));
-        assert_eq!(
-            tokens.verify("a.b.c", &ours, 150),
-            Err(TokenError::Signature)
-        );
+        assert_eq!(tokens.verify("a.b.YWJj", &ours, 150), Err(TokenError::Signature));
         assert_eq!(tokens.verify("abc", &ours, 150), Err(TokenError::Malformed));
     }
 }

@@ -28,27 +28,17 @@ pub struct Addresses {
 }
 
 fn address(service: &Value) -> Option<u32> {
-    service["spec"]["clusterIP"]
-        .as_str()?
-        .parse::<Ipv4Addr>()
-        .ok()
-        .map(u32::from)
+    service["spec"]["clusterIP"].as_str()?.parse::<Ipv4Addr>().ok().map(u32::from)
 }
 
 fn node_ports(service: &Value) -> impl Iterator<Item = u16> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    ports
-        .filter_map(|p| p["nodePort"].as_u64().and_then(|n| u16::try_from(n).ok()))
-        .filter(|n| *n > 0)
+    ports.filter_map(|p| p["nodePort"].as_u64().and_then(|n| u16::try_from(n).ok())).filter(|n| *n > 0)
 }
 
 impl Addresses {
     pub fn new(network: Ipv4Net, ports: (u16, u16)) -> Self {
-        Self {
-            network,
-            ports,
-            used: Mutex::default(),
-        }
+        Self { network, ports, used: Mutex::default() }
     }
 
     /// Marks a stored Service's addresses as taken.
@@ -100,9 +90,7 @@ impl Addresses {
     }
 
     fn allocate_into(&self, service: &mut Value, taken: &mut Taken) -> Result<(), FieldError> {
-        let stored = service["metadata"]["resourceVersion"]
-            .as_str()
-            .is_some_and(|v| !v.is_empty());
+        let stored = service["metadata"]["resourceVersion"].as_str().is_some_and(|v| !v.is_empty());
         let spec = &mut service["spec"];
         let kind = spec["type"].as_str().unwrap_or_default().to_owned();
         if kind == "ExternalName" {
@@ -134,18 +122,13 @@ impl Addresses {
 
     /// Random, so that a deleted Service's address is not the next one's.
     fn free_address(&self) -> Result<Ipv4Addr, FieldError> {
-        let (first, last) = (
-            u32::from(self.network.network()),
-            u32::from(self.network.broadcast()),
-        );
+        let (first, last) = (u32::from(self.network.network()), u32::from(self.network.broadcast()));
         // The lowest addresses are for those who ask for one (kubernetes, kube-dns).
         let start = first + ((last - first) / 16).clamp(1, 256);
         let mut used = self.used.lock();
         let offset = fastrand::u32(..last - start);
         let count = last - start;
-        let free = (0..count)
-            .map(|i| start + (offset + i) % count)
-            .find(|a| !used.addresses.contains(a));
+        let free = (0..count).map(|i| start + (offset + i) % count).find(|a| !used.addresses.contains(a));
         let Some(free) = free else {
             return Err(FieldError {
                 reason: "InternalError",
@@ -157,19 +140,8 @@ impl Addresses {
         Ok(free.into())
     }
 
-    fn take_address(
-        &self,
-        wanted: &str,
-        stored: bool,
-        taken: &mut Taken,
-    ) -> Result<(), FieldError> {
-        let refuse = |text: &str| {
-            Err(FieldError::invalid(
-                "spec.clusterIPs",
-                &json!([wanted]),
-                text,
-            ))
-        };
+    fn take_address(&self, wanted: &str, stored: bool, taken: &mut Taken) -> Result<(), FieldError> {
+        let refuse = |text: &str| Err(FieldError::invalid("spec.clusterIPs", &json!([wanted]), text));
         let Ok(parsed) = wanted.parse::<Ipv4Addr>() else {
             return refuse("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
         };
@@ -184,24 +156,14 @@ impl Addresses {
         if self.used.lock().addresses.insert(parsed.into()) {
             taken.addresses.push(parsed.into());
         } else if !stored {
-            return refuse(&format!(
-                "failed to allocate IP {wanted}: provided IP is already allocated"
-            ));
+            return refuse(&format!("failed to allocate IP {wanted}: provided IP is already allocated"));
         }
         Ok(())
     }
 
-    fn allocate_port(
-        &self,
-        port: &mut Value,
-        stored: bool,
-        taken: &mut Taken,
-    ) -> Result<(), FieldError> {
+    fn allocate_port(&self, port: &mut Value, stored: bool, taken: &mut Taken) -> Result<(), FieldError> {
         let mut used = self.used.lock();
-        let wanted = port["nodePort"]
-            .as_u64()
-            .and_then(|n| u16::try_from(n).ok())
-            .unwrap_or(0);
+        let wanted = port["nodePort"].as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or(0);
         if wanted == 0 {
             let (first, last) = self.ports;
             let count = u32::from(last - first) + 1;
@@ -211,11 +173,7 @@ impl Addresses {
                 .find(|p| !used.ports.contains(p));
             let Some(free) = free else {
                 let text = "failed to allocate a nodePort: range is full";
-                return Err(FieldError::invalid(
-                    "spec.ports[0].nodePort",
-                    &json!(0),
-                    text,
-                ));
+                return Err(FieldError::invalid("spec.ports[0].nodePort", &json!(0), text));
             };
             used.ports.insert(free);
             taken.ports.push(free);
@@ -224,11 +182,7 @@ impl Addresses {
             taken.ports.push(wanted);
         } else if !stored {
             let text = "provided port is already allocated";
-            return Err(FieldError::invalid(
-                "spec.ports[0].nodePort",
-                &json!(wanted),
-                text,
-            ));
+            return Err(FieldError::invalid("spec.ports[0].nodePort", &json!(wanted), text));
         }
         Ok(())
     }

@@ -17,13 +17,7 @@ impl Engine {
     /// Creates what is missing of the objects that every cluster has.
     pub async fn bootstrap(&self, client: &Client) -> Result<(), Status> {
         for name in NAMESPACES {
-            ensure(
-                client,
-                &gvr::NAMESPACES,
-                "",
-                json!({"metadata": {"name": name}}),
-            )
-            .await?;
+            ensure(client, &gvr::NAMESPACES, "", json!({"metadata": {"name": name}})).await?;
         }
         ensure(client, &gvr::SERVICES, "default", self.kubernetes_service()).await?;
         let role = Gvr::of("rbac.authorization.k8s.io", "v1", "clusterroles");

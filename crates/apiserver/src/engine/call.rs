@@ -92,9 +92,7 @@ pub struct Call {
 impl Call {
     /// The version of the resource that the request uses.
     pub fn served(&self) -> Result<&Version, Status> {
-        self.resource
-            .version(&self.version)
-            .ok_or_else(Status::no_such_resource)
+        self.resource.version(&self.version).ok_or_else(Status::no_such_resource)
     }
 
     /// `v1` or `group/v1` of the request.
@@ -119,12 +117,7 @@ impl Call {
 
     /// 403 for the request.
     pub fn forbidden(&self, text: impl fmt::Display) -> Status {
-        Status::forbidden(
-            &self.resource.group,
-            &self.resource.plural,
-            &self.name,
-            text,
-        )
+        Status::forbidden(&self.resource.group, &self.resource.plural, &self.name, text)
     }
 
     /// 422 with what is wrong with the object; nothing where nothing is.
@@ -132,12 +125,7 @@ impl Call {
         if errors.is_empty() {
             return Ok(());
         }
-        Err(Status::invalid(
-            &self.resource.group,
-            &self.resource.kind,
-            &self.name,
-            errors,
-        ))
+        Err(Status::invalid(&self.resource.group, &self.resource.kind, &self.name, errors))
     }
 
     /// A warning, once.
@@ -155,14 +143,10 @@ impl Call {
     pub fn decode(&mut self, object: &mut Value, duplicates: Vec<String>) -> Result<(), Status> {
         let (kind, version) = (self.resource.kind.clone(), self.version.clone());
         let refuse = |text: String| {
-            Status::bad_request(format!(
-                "{kind} in version {version:?} cannot be handled as a {kind}: {text}"
-            ))
+            Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {text}"))
         };
         if !object.is_object() {
-            return Err(refuse(
-                "json: the object provided is not a JSON object".into(),
-            ));
+            return Err(refuse("json: the object provided is not a JSON object".into()));
         }
         let mut report = self.served()?.schema.decode(object);
         report.duplicate = duplicates;
@@ -179,10 +163,7 @@ impl Call {
                 strict.into_iter().for_each(|text| self.warn(text));
                 Ok(())
             }
-            FieldValidation::Strict => Err(refuse(format!(
-                "strict decoding error: {}",
-                strict.join(", ")
-            ))),
+            FieldValidation::Strict => Err(refuse(format!("strict decoding error: {}", strict.join(", ")))),
         }
     }
 
@@ -210,10 +191,7 @@ impl Call {
             let rest = std::mem::take(map);
             map.insert("apiVersion".into(), expected.into());
             map.insert("kind".into(), kind.as_str().into());
-            map.extend(
-                rest.into_iter()
-                    .filter(|(k, _)| k != "apiVersion" && k != "kind"),
-            );
+            map.extend(rest.into_iter().filter(|(k, _)| k != "apiVersion" && k != "kind"));
         }
         Ok(())
     }

@@ -48,9 +48,7 @@ fn rename(event: &mut Value, to_core: bool) {
     let renamed: Map<String, Value> = std::mem::take(map)
         .into_iter()
         .map(|(key, value)| {
-            let pair = EVENT_FIELDS
-                .iter()
-                .find(|(c, e)| key == *(if to_core { e } else { c }));
+            let pair = EVENT_FIELDS.iter().find(|(c, e)| key == *(if to_core { e } else { c }));
             match pair {
                 Some((core, events)) => ((*(if to_core { core } else { events })).into(), value),
                 None => (key, value),

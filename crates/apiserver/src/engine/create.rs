@@ -17,33 +17,19 @@ const NAME_TRIES: usize = 8;
 
 /// A random suffix for a generated name.
 pub fn suffix() -> String {
-    (0..5)
-        .map(|_| char::from(SUFFIX[fastrand::usize(..SUFFIX.len())]))
-        .collect()
+    (0..5).map(|_| char::from(SUFFIX[fastrand::usize(..SUFFIX.len())])).collect()
 }
 
 /// A random (version 4) UUID.
 pub fn uuid() -> String {
     let n = (fastrand::u128(..) & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
     let hex = format!("{n:032x}");
-    [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ]
-    .join("-")
+    [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]].join("-")
 }
 
 impl Engine {
     /// Creates an object that was parsed from a request (see [`Call::decode`] for `duplicates`).
-    pub async fn create(
-        &self,
-        call: &mut Call,
-        mut object: Value,
-        duplicates: Vec<String>,
-    ) -> Result<Object, Status> {
+    pub async fn create(&self, call: &mut Call, mut object: Value, duplicates: Vec<String>) -> Result<Object, Status> {
         call.check_type(&mut object)?;
         call.decode(&mut object, duplicates)?;
         if call.resource.virtual_only {
@@ -81,17 +67,12 @@ impl Engine {
         errors.extend(schema.validate(&object));
         rules.validate(&object, &mut errors);
         call.check(&errors)?;
-        self.validate_by_webhooks(call, Operation::Create, Some(&object), None)
-            .await?;
+        self.validate_by_webhooks(call, Operation::Create, Some(&object), None).await?;
         if call.options.dry_run {
             if self.store.latest(&Self::key(call)).is_some() {
                 return Err(call.already_exists());
             }
-            return Ok(convert::present(
-                &call.resource,
-                &call.version,
-                &object.into(),
-            ));
+            return Ok(convert::present(&call.resource, &call.version, &object.into()));
         }
         let allocated = self.allocate(call, &mut object)?;
         let stored = self.put(call, 0, object).await;
@@ -102,17 +83,11 @@ impl Engine {
     }
 
     /// Gives a Service the addresses and ports it asks for or needs.
-    pub(super) fn allocate(
-        &self,
-        call: &Call,
-        object: &mut Value,
-    ) -> Result<super::addresses::Taken, Status> {
+    pub(super) fn allocate(&self, call: &Call, object: &mut Value) -> Result<super::addresses::Taken, Status> {
         if !call.resource.group.is_empty() || call.resource.plural != "services" {
             return Ok(super::addresses::Taken::default());
         }
-        self.addresses
-            .allocate(object)
-            .map_err(|error| Status::invalid("", "Service", &call.name, &[error]))
+        self.addresses.allocate(object).map_err(|error| Status::invalid("", "Service", &call.name, &[error]))
     }
 }
 
@@ -131,13 +106,8 @@ fn check_target(call: &mut Call, object: &Value) -> Result<(), Status> {
         let error = FieldError::required("metadata.name", "name or generateName is required");
         return call.check(&[error]);
     }
-    if metadata["resourceVersion"]
-        .as_str()
-        .is_some_and(|v| !v.is_empty())
-    {
-        return Err(Status::bad_request(
-            "resourceVersion should not be set on objects to be created",
-        ));
+    if metadata["resourceVersion"].as_str().is_some_and(|v| !v.is_empty()) {
+        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
     }
     Ok(())
 }
@@ -145,14 +115,8 @@ fn check_target(call: &mut Call, object: &Value) -> Result<(), Status> {
 fn prepare_metadata(call: &mut Call, object: &mut Value) {
     let namespaced = call.resource.namespaced;
     let metadata = object::map_at(object, "metadata");
-    let base = metadata
-        .get("generateName")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    let name = metadata
-        .get("name")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let base = metadata.get("generateName").and_then(Value::as_str).unwrap_or_default();
+    let name = metadata.get("name").and_then(Value::as_str).unwrap_or_default();
     if name.is_empty() {
         let end = base.floor_char_boundary(MAX_GENERATED_BASE);
         call.name = format!("{}{}", &base[..end], suffix());
@@ -162,13 +126,7 @@ fn prepare_metadata(call: &mut Call, object: &mut Value) {
     if namespaced {
         metadata.insert("namespace".into(), call.namespace.as_str().into());
     }
-    for field in [
-        "deletionTimestamp",
-        "deletionGracePeriodSeconds",
-        "selfLink",
-        "generation",
-        "managedFields",
-    ] {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "managedFields"] {
         metadata.shift_remove(field);
     }
     metadata.insert("uid".into(), uuid().into());

@@ -26,28 +26,18 @@ pub struct Deleted {
 
 impl Engine {
     /// Deletes one object.
-    pub async fn delete(
-        &self,
-        call: &mut Call,
-        options: &DeleteOptions,
-    ) -> Result<Deleted, Status> {
+    pub async fn delete(&self, call: &mut Call, options: &DeleteOptions) -> Result<Deleted, Status> {
         call.options.dry_run |= options.dry_run;
         let mut tries = 0;
         loop {
             let old = self.latest(call)?;
             check_preconditions(call, options, &old)?;
-            if &*call.resource.collection == "/namespaces" && IMMORTAL.contains(&call.name.as_str())
-            {
+            if &*call.resource.collection == "/namespaces" && IMMORTAL.contains(&call.name.as_str()) {
                 return Err(call.forbidden("this namespace may not be deleted"));
             }
-            self.validate_by_webhooks(call, Operation::Delete, None, Some(&old))
-                .await?;
+            self.validate_by_webhooks(call, Operation::Delete, None, Some(&old)).await?;
             match self.delete_once(call, options, &old).await {
-                Err(status)
-                    if status.is_conflict()
-                        && options.resource_version.is_none()
-                        && tries < RETRIES =>
-                {
+                Err(status) if status.is_conflict() && options.resource_version.is_none() && tries < RETRIES => {
                     tries += 1;
                 }
                 done => return done,
@@ -55,12 +45,7 @@ impl Engine {
         }
     }
 
-    async fn delete_once(
-        &self,
-        call: &mut Call,
-        options: &DeleteOptions,
-        old: &Object,
-    ) -> Result<Deleted, Status> {
+    async fn delete_once(&self, call: &mut Call, options: &DeleteOptions, old: &Object) -> Result<Deleted, Status> {
         let version = object::resource_version(old);
         let mut new = Value::clone(old);
         add_propagation(&mut new, options.propagation_policy.as_deref());
@@ -70,22 +55,13 @@ impl Engine {
             || (&*call.resource.collection == "/namespaces" && has_spec_finalizers(&new));
         if waits {
             mark(call, &mut new, grace);
-            let object = if new == **old || call.options.dry_run {
-                Arc::new(new)
-            } else {
-                self.put(call, version, new).await?
-            };
+            let object =
+                if new == **old || call.options.dry_run { Arc::new(new) } else { self.put(call, version, new).await? };
             let object = convert::present(&call.resource, &call.version, &object);
-            return Ok(Deleted {
-                object,
-                gone: false,
-            });
+            return Ok(Deleted { object, gone: false });
         }
         if call.options.dry_run {
-            return Ok(Deleted {
-                object: Arc::clone(old),
-                gone: true,
-            });
+            return Ok(Deleted { object: Arc::clone(old), gone: true });
         }
         if &*call.resource.collection == "apiextensions.k8s.io/customresourcedefinitions" {
             self.delete_instances(call, old).await?;
@@ -139,15 +115,8 @@ impl Engine {
 
 fn check_preconditions(call: &Call, options: &DeleteOptions, old: &Value) -> Result<(), Status> {
     let conflict = |what: &str, wanted: &str, found: &str| {
-        let text = format!(
-            "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}"
-        );
-        Status::conflict(
-            &call.resource.group,
-            &call.resource.plural,
-            &call.name,
-            &text,
-        )
+        let text = format!("Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {found}");
+        Status::conflict(&call.resource.group, &call.resource.plural, &call.name, &text)
     };
     if let Some(uid) = options.uid.as_deref().filter(|u| *u != object::uid(old)) {
         return Err(conflict("UID", uid, object::uid(old)));
@@ -165,9 +134,7 @@ fn add_propagation(object: &mut Value, policy: Option<&str>) {
         Some("Orphan") => "orphan",
         _ => return,
     };
-    let finalizers = object::map_at(object, "metadata")
-        .entry("finalizers")
-        .or_insert_with(|| Value::Array(Vec::new()));
+    let finalizers = object::map_at(object, "metadata").entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
     if let Value::Array(list) = finalizers
         && !list.iter().any(|f| f == wanted)
     {
@@ -181,16 +148,11 @@ fn grace(call: &Call, options: &DeleteOptions, pod: &Value) -> i64 {
         return 0;
     }
     let unscheduled = pod["spec"]["nodeName"].as_str().is_none_or(str::is_empty);
-    let ended = matches!(
-        pod["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed")
-    );
+    let ended = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
     if unscheduled || ended {
         return 0;
     }
-    let own = pod["spec"]["terminationGracePeriodSeconds"]
-        .as_i64()
-        .unwrap_or(30);
+    let own = pod["spec"]["terminationGracePeriodSeconds"].as_i64().unwrap_or(30);
     let wanted = options.grace_period_seconds.unwrap_or(own).max(0);
     let running = pod["metadata"]["deletionGracePeriodSeconds"].as_i64();
     match running {
@@ -200,9 +162,7 @@ fn grace(call: &Call, options: &DeleteOptions, pod: &Value) -> i64 {
 }
 
 fn has_spec_finalizers(namespace: &Value) -> bool {
-    namespace["spec"]["finalizers"]
-        .as_array()
-        .is_some_and(|f| !f.is_empty())
+    namespace["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
 }
 
 fn mark(call: &Call, object: &mut Value, grace: i64) {
@@ -211,16 +171,10 @@ fn mark(call: &Call, object: &mut Value, grace: i64) {
         return;
     }
     let metadata = object::map_at(object, "metadata");
-    metadata.insert(
-        "deletionTimestamp".into(),
-        clock::stamp(clock::in_seconds(grace)).into(),
-    );
+    metadata.insert("deletionTimestamp".into(), clock::stamp(clock::in_seconds(grace)).into());
     metadata.insert("deletionGracePeriodSeconds".into(), grace.into());
     if call.resource.rules.has_generation() {
-        let generation = metadata
-            .get("generation")
-            .and_then(Value::as_i64)
-            .unwrap_or(0);
+        let generation = metadata.get("generation").and_then(Value::as_i64).unwrap_or(0);
         metadata.insert("generation".into(), (generation + 1).into());
     }
     if &*call.resource.collection == "/namespaces" {

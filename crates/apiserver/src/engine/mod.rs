@@ -29,7 +29,6 @@ use crate::{
 pub use call::{Call, DeleteOptions, FieldValidation, ListOptions, WriteOptions};
 pub use convert::{present, to_storage};
 pub use create::{suffix as random_suffix, uuid as new_uid};
-pub use delete::Deleted;
 pub use read::{ListResult, WatchFilter, WatchOptions, Watched};
 pub use subresource::ScaleChange;
 
@@ -39,7 +38,6 @@ pub struct Engine {
     pub(crate) config: Config,
     pub(crate) tokens: Tokens,
     pub(crate) authorizer: Arc<dyn Authorizer>,
-    pub(crate) ca_pem: String,
     registry: RwLock<Arc<Registry>>,
     addresses: addresses::Addresses,
     pub(crate) webhooks: Webhooks,
@@ -48,36 +46,14 @@ pub struct Engine {
 impl Engine {
     /// Puts the parts together and reads the registry's custom resources and the Services'
     /// addresses out of the store.
-    pub fn new(
-        store: Store,
-        config: Config,
-        tokens: Tokens,
-        authorizer: Arc<dyn Authorizer>,
-        ca_pem: String,
-    ) -> Self {
+    pub fn new(store: Store, config: Config, tokens: Tokens, authorizer: Arc<dyn Authorizer>) -> Self {
         let mut registry = Registry::builtin();
         let definitions = store.list("apiextensions.k8s.io/customresourcedefinitions", None);
-        definitions
-            .items
-            .iter()
-            .for_each(|d| registry.put_custom(d));
+        definitions.items.iter().for_each(|d| registry.put_custom(d));
         let addresses = addresses::Addresses::new(config.service_cidr, config.node_ports);
-        store
-            .list("/services", None)
-            .items
-            .iter()
-            .for_each(|s| addresses.note(s));
+        store.list("/services", None).items.iter().for_each(|s| addresses.note(s));
         let webhooks = Webhooks::new(Arc::clone(&config.dialer));
-        Self {
-            store,
-            config,
-            tokens,
-            authorizer,
-            ca_pem,
-            registry: RwLock::new(Arc::new(registry)),
-            addresses,
-            webhooks,
-        }
+        Self { store, config, tokens, authorizer, registry: RwLock::new(Arc::new(registry)), addresses, webhooks }
     }
 
     /// The resources served right now.
@@ -87,11 +63,7 @@ impl Engine {
 
     /// The resource of a request.
     pub fn resource(&self, gvr: &Gvr) -> Result<Arc<Resource>, Status> {
-        self.registry
-            .read()
-            .find(gvr)
-            .cloned()
-            .ok_or_else(Status::no_such_resource)
+        self.registry.read().find(gvr).cloned().ok_or_else(Status::no_such_resource)
     }
 
     fn change_registry(&self, change: impl FnOnce(&mut Registry)) {
@@ -124,32 +96,22 @@ impl Engine {
     }
 
     fn latest(&self, call: &Call) -> Result<Object, Status> {
-        self.store
-            .latest(&Self::key(call))
-            .ok_or_else(|| call.not_found())
+        self.store.latest(&Self::key(call)).ok_or_else(|| call.not_found())
     }
 
     async fn put(&self, call: &Call, expected: u64, value: Value) -> Result<Object, Status> {
         let key = Self::key(call);
-        let stored = self
-            .store
-            .put(key, expected, value)
-            .await
-            .map_err(|e| match e {
-                StoreError::Conflict if expected == 0 => call.already_exists(),
-                other => write_error(call, &other),
-            })?;
+        let stored = self.store.put(key, expected, value).await.map_err(|e| match e {
+            StoreError::Conflict if expected == 0 => call.already_exists(),
+            other => write_error(call, &other),
+        })?;
         self.after_write(&call.resource, &stored, false);
         Ok(stored)
     }
 
     async fn remove(&self, call: &Call, expected: u64) -> Result<Object, Status> {
         let key = Self::key(call);
-        let last = self
-            .store
-            .remove(key, expected)
-            .await
-            .map_err(|error| write_error(call, &error))?;
+        let last = self.store.remove(key, expected).await.map_err(|error| write_error(call, &error))?;
         self.after_write(&call.resource, &last, true);
         Ok(last)
     }
@@ -165,9 +127,7 @@ impl Engine {
         };
         if object::is_deleting(&namespace) {
             let ns = &call.namespace;
-            let text = format!(
-                "unable to create new content in namespace {ns} because it is being terminated"
-            );
+            let text = format!("unable to create new content in namespace {ns} because it is being terminated");
             let causes = serde_json::json!([{
                 "reason": "NamespaceTerminating",
                 "message": format!("namespace {ns} is being terminated"),

@@ -16,12 +16,7 @@ const RETRIES: usize = 16;
 
 impl Engine {
     /// Patches an object or its status. Server-side apply creates it where it is not there.
-    pub async fn patch(
-        &self,
-        call: &mut Call,
-        kind: PatchType,
-        patch: &Value,
-    ) -> Result<Object, Status> {
+    pub async fn patch(&self, call: &mut Call, kind: PatchType, patch: &Value) -> Result<Object, Status> {
         if kind == PatchType::Strategic && call.resource.custom {
             return Err(Status::unsupported_media_type(
                 "the body of the request was in an unknown format - accepted media types include: \
@@ -39,9 +34,7 @@ impl Engine {
             };
             let new = self.patched(call, kind, patch, &old)?;
             match self.replace(call, &old, new).await {
-                Err(status)
-                    if status.is_conflict() && tries < RETRIES && !names_version(kind, patch) =>
-                {
+                Err(status) if status.is_conflict() && tries < RETRIES && !names_version(kind, patch) => {
                     tries += 1;
                 }
                 done => return done,
@@ -49,13 +42,7 @@ impl Engine {
         }
     }
 
-    fn patched(
-        &self,
-        call: &mut Call,
-        kind: PatchType,
-        patch: &Value,
-        old: &Object,
-    ) -> Result<Value, Status> {
+    fn patched(&self, call: &mut Call, kind: PatchType, patch: &Value, old: &Object) -> Result<Value, Status> {
         let current = convert::present(&call.resource, &call.version, old);
         let mut new = Value::clone(&current);
         let schema = call.served()?.schema.clone();
@@ -71,15 +58,8 @@ impl Engine {
         }
         decode_patched(call, &mut new, patch)?;
         if object::name(&new) != call.name {
-            let error = FieldError::invalid(
-                "metadata.name",
-                &object::name(&new).into(),
-                "field is immutable",
-            );
-            return Err(call
-                .check(&[error])
-                .err()
-                .unwrap_or_else(|| call.modified()));
+            let error = FieldError::invalid("metadata.name", &object::name(&new).into(), "field is immutable");
+            return Err(call.check(&[error]).err().unwrap_or_else(|| call.modified()));
         }
         Ok(new)
     }
@@ -87,11 +67,7 @@ impl Engine {
 
 fn names_version(kind: PatchType, patch: &Value) -> bool {
     match kind {
-        PatchType::Json => patch
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|op| op["path"] == "/metadata/resourceVersion"),
+        PatchType::Json => patch.as_array().into_iter().flatten().any(|op| op["path"] == "/metadata/resourceVersion"),
         _ => !object::meta_str(patch, "resourceVersion").is_empty(),
     }
 }
@@ -114,18 +90,9 @@ fn decode_patched(call: &mut Call, new: &mut Value, patch: &Value) -> Result<(),
     let error = FieldError {
         reason: "FieldValueInvalid",
         field: "patch".into(),
-        message: format!(
-            "Invalid value: {:?}: strict decoding error: {}",
-            patch.to_string(),
-            texts.join(", ")
-        ),
+        message: format!("Invalid value: {:?}: strict decoding error: {}", patch.to_string(), texts.join(", ")),
     };
-    Err(Status::invalid(
-        &call.resource.group,
-        &call.resource.kind,
-        &call.name,
-        &[error],
-    ))
+    Err(Status::invalid(&call.resource.group, &call.resource.kind, &call.name, &[error]))
 }
 
 impl Engine {

@@ -57,19 +57,14 @@ pub struct Watched {
 
 impl WatchFilter {
     fn shows(&self, object: &Value) -> bool {
-        self.namespace
-            .as_deref()
-            .is_none_or(|ns| object::namespace(object) == ns)
+        self.namespace.as_deref().is_none_or(|ns| object::namespace(object) == ns)
             && self.labels.matches(object::labels(object))
             && self.fields.matches(object)
     }
 }
 
 fn gone(gone: &Gone, wanted: u64) -> Status {
-    Status::expired(format!(
-        "too old resource version: {wanted} ({})",
-        gone.oldest
-    ))
+    Status::expired(format!("too old resource version: {wanted} ({})", gone.oldest))
 }
 
 impl Watched {
@@ -87,10 +82,7 @@ impl Watched {
 
     fn event(&self, entry: &Entry) -> Option<(EventType, Object)> {
         let shown = |object: &Object| convert::present(&self.resource, &self.version, object);
-        let was = entry
-            .previous
-            .as_deref()
-            .is_some_and(|old| self.filter.shows(old));
+        let was = entry.previous.as_deref().is_some_and(|old| self.filter.shows(old));
         let is = entry.kind != EntryKind::Deleted && self.filter.shows(&entry.object);
         Some(match (was, is) {
             (false, true) => (EventType::Added, shown(&entry.object)),
@@ -99,11 +91,7 @@ impl Watched {
                 // The state in which the client knew it, at the version of the change.
                 let mut last = entry.previous.as_deref().cloned().unwrap_or_default();
                 last["metadata"]["resourceVersion"] = entry.version.to_string().into();
-                let last = if entry.kind == EntryKind::Deleted {
-                    Arc::clone(&entry.object)
-                } else {
-                    Arc::new(last)
-                };
+                let last = if entry.kind == EntryKind::Deleted { Arc::clone(&entry.object) } else { Arc::new(last) };
                 (EventType::Deleted, shown(&last))
             }
             (false, false) => return None,
@@ -137,10 +125,7 @@ fn decode_token(token: &str) -> Result<(u64, String, String), Status> {
 impl Engine {
     /// One object in the request's version.
     pub fn get(&self, call: &Call) -> Result<Object, Status> {
-        let object = self
-            .store
-            .get(&Self::key(call))
-            .ok_or_else(|| call.not_found())?;
+        let object = self.store.get(&Self::key(call)).ok_or_else(|| call.not_found())?;
         Ok(convert::present(&call.resource, &call.version, &object))
     }
 
@@ -152,34 +137,38 @@ impl Engine {
         options.fields.check(&call.resource)?;
         let namespace = (!call.namespace.is_empty()).then_some(call.namespace.as_str());
         let collection = &call.resource.collection;
-        let (mut items, version) =
-            if !options.continue_token.is_empty() {
-                let (version, last_ns, last_name) = decode_token(&options.continue_token)?;
-                let mut items = self.store.list_at(collection, namespace, version).map_err(|_| {
+        let (mut items, version) = if !options.continue_token.is_empty() {
+            let (version, last_ns, last_name) = decode_token(&options.continue_token)?;
+            let mut items = self.store.list_at(collection, namespace, version).map_err(|_| {
                 Status::expired(
                     "The provided continue parameter is too old to display a consistent list \
                      result. You must start a new list without the continue parameter.",
                 )
             })?;
-                items.retain(|o| (object::namespace(o), object::name(o)) > (&last_ns, &last_name));
-                (items, version)
-            } else if options.exact && options.version > 0 {
-                let items = self
-                    .store
-                    .list_at(collection, namespace, options.version)
-                    .map_err(|g| gone(&g, options.version))?;
-                (items, options.version)
-            } else {
-                let snapshot = self.store.list(collection, namespace);
-                if options.version > snapshot.version {
-                    return Err(Status::new(504, "Timeout", format!(
-                    "Too large resource version: {}, current: {}", options.version, snapshot.version
-                )).with_detail("causes", json!([{
-                    "reason": "ResourceVersionTooLarge", "message": "Too large resource version"
-                }])).with_detail("retryAfterSeconds", 1));
-                }
-                (snapshot.items, snapshot.version)
-            };
+            items.retain(|o| (object::namespace(o), object::name(o)) > (&last_ns, &last_name));
+            (items, version)
+        } else if options.exact && options.version > 0 {
+            let items =
+                self.store.list_at(collection, namespace, options.version).map_err(|g| gone(&g, options.version))?;
+            (items, options.version)
+        } else {
+            let snapshot = self.store.list(collection, namespace);
+            if options.version > snapshot.version {
+                return Err(Status::new(
+                    504,
+                    "Timeout",
+                    format!("Too large resource version: {}, current: {}", options.version, snapshot.version),
+                )
+                .with_detail(
+                    "causes",
+                    json!([{
+                        "reason": "ResourceVersionTooLarge", "message": "Too large resource version"
+                    }]),
+                )
+                .with_detail("retryAfterSeconds", 1));
+            }
+            (snapshot.items, snapshot.version)
+        };
         items.retain(|o| options.labels.matches(object::labels(o)) && options.fields.matches(o));
         let mut continue_token = String::new();
         let mut remaining = 0;
@@ -190,16 +179,8 @@ impl Engine {
                 continue_token = encode_token(version, last);
             }
         }
-        let items = items
-            .iter()
-            .map(|o| convert::present(&call.resource, &call.version, o))
-            .collect();
-        Ok(ListResult {
-            items,
-            version,
-            continue_token,
-            remaining,
-        })
+        let items = items.iter().map(|o| convert::present(&call.resource, &call.version, o)).collect();
+        Ok(ListResult { items, version, continue_token, remaining })
     }
 
     /// Starts a watch; also gives the objects that it starts with.
@@ -217,20 +198,13 @@ impl Engine {
             WatchOptions::FromList => {
                 let snapshot = self.store.list(collection, filter.namespace.as_deref());
                 let shown = snapshot.items.iter().filter(|o| filter.shows(o));
-                let items = shown
-                    .map(|o| convert::present(&call.resource, &call.version, o))
-                    .collect();
+                let items = shown.map(|o| convert::present(&call.resource, &call.version, o)).collect();
                 (snapshot.version, items)
             }
         };
         let watcher = self.store.watch(collection, since);
         watcher.check().map_err(|g| gone(&g, since))?;
-        let watched = Watched {
-            watcher,
-            resource: Arc::clone(&call.resource),
-            version: call.version.clone(),
-            filter,
-        };
+        let watched = Watched { watcher, resource: Arc::clone(&call.resource), version: call.version.clone(), filter };
         Ok((watched, initial))
     }
 }

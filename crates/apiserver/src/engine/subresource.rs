@@ -17,25 +17,18 @@ const MIN_TOKEN_SECONDS: i64 = 600;
 const DEFAULT_TOKEN_SECONDS: i64 = 3600;
 
 fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
-    path.split('.')
-        .filter(|s| !s.is_empty())
-        .fold(object, |value, step| &value[step])
+    path.split('.').filter(|s| !s.is_empty()).fold(object, |value, step| &value[step])
 }
 
 fn at_mut<'a>(object: &'a mut Value, path: &str) -> &'a mut Value {
     path.split('.')
         .filter(|s| !s.is_empty())
-        .fold(object, |value, step| {
-            object::as_map(value).entry(step).or_insert(Value::Null)
-        })
+        .fold(object, |value, step| object::as_map(value).entry(step).or_insert(Value::Null))
 }
 
 impl Engine {
     fn scale_of(call: &Call) -> Result<Scale, Status> {
-        call.served()?
-            .scale
-            .clone()
-            .ok_or_else(Status::no_such_resource)
+        call.served()?.scale.clone().ok_or_else(Status::no_such_resource)
     }
 
     /// The `scale` subresource of an object.
@@ -67,17 +60,8 @@ impl Engine {
         }
         let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
         if replicas < 0 {
-            let error = FieldError::invalid(
-                "spec.replicas",
-                &replicas.into(),
-                "must be greater than or equal to 0",
-            );
-            return Err(Status::invalid(
-                "autoscaling",
-                "Scale",
-                &call.name,
-                &[error],
-            ));
+            let error = FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
+            return Err(Status::invalid("autoscaling", "Scale", &call.name, &[error]));
         }
         *at_mut(&mut object, &scale.spec_replicas) = replicas.into();
         call.subresource.clear();
@@ -90,9 +74,7 @@ impl Engine {
         let old = self.latest(call)?;
         let mut new = Value::clone(&old);
         new["spec"]["finalizers"] = object["spec"]["finalizers"].clone();
-        let empty = new["spec"]["finalizers"]
-            .as_array()
-            .is_none_or(Vec::is_empty);
+        let empty = new["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty);
         if empty {
             object::as_map(&mut new["spec"]).shift_remove("finalizers");
         }
@@ -116,14 +98,9 @@ impl Engine {
 
     /// Issues a token for a service account (`serviceaccounts/token`).
     pub fn request_token(&self, call: &Call, request: &Value) -> Result<Value, Status> {
-        let account = self
-            .store
-            .get(&Self::key(call))
-            .ok_or_else(|| call.not_found())?;
+        let account = self.store.get(&Self::key(call)).ok_or_else(|| call.not_found())?;
         let spec = &request["spec"];
-        let seconds = spec["expirationSeconds"]
-            .as_i64()
-            .unwrap_or(DEFAULT_TOKEN_SECONDS);
+        let seconds = spec["expirationSeconds"].as_i64().unwrap_or(DEFAULT_TOKEN_SECONDS);
         if seconds < MIN_TOKEN_SECONDS {
             let error = FieldError::invalid(
                 "spec.expirationSeconds",
@@ -133,12 +110,8 @@ impl Engine {
             let group = "authentication.k8s.io";
             return Err(Status::invalid(group, "TokenRequest", &call.name, &[error]));
         }
-        let mut audiences: Vec<String> = spec["audiences"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|a| a.as_str().map(str::to_owned))
-            .collect();
+        let mut audiences: Vec<String> =
+            spec["audiences"].as_array().into_iter().flatten().filter_map(|a| a.as_str().map(str::to_owned)).collect();
         if audiences.is_empty() {
             audiences.push(self.tokens.issuer().to_owned());
         }
@@ -146,19 +119,13 @@ impl Engine {
         let claims = Claims {
             id: uuid(),
             namespace: call.namespace.clone(),
-            account: Binding {
-                name: call.name.clone(),
-                uid: object::uid(&account).to_owned(),
-            },
+            account: Binding { name: call.name.clone(), uid: object::uid(&account).to_owned() },
             pod: self.bound_pod(call, &spec["boundObjectRef"])?,
             audiences: audiences.clone(),
             issued_at: issued.as_second(),
             expires_at: issued.as_second() + seconds,
         };
-        let token = self
-            .tokens
-            .issue(&claims)
-            .map_err(|_| Status::internal("cannot sign"))?;
+        let token = self.tokens.issue(&claims).map_err(|_| Status::internal("cannot sign"))?;
         let mut answer = request.clone();
         answer["kind"] = "TokenRequest".into();
         answer["apiVersion"] = "authentication.k8s.io/v1".into();
@@ -177,61 +144,33 @@ impl Engine {
         if reference["kind"] != "Pod" {
             return Ok(None);
         }
-        let pod = self
-            .store
-            .get(&Key::new(&"/pods".into(), &call.namespace, name));
+        let pod = self.store.get(&Key::new(&"/pods".into(), &call.namespace, name));
         let pod = pod.ok_or_else(|| Status::not_found("", "pods", name))?;
         let uid = object::uid(&pod);
-        if reference["uid"]
-            .as_str()
-            .is_some_and(|wanted| wanted != uid)
-        {
+        if reference["uid"].as_str().is_some_and(|wanted| wanted != uid) {
             let text = "the UID in the bound object reference does not match the UID in record. \
                         The object might have been deleted and then recreated";
             return Err(Status::conflict("", "pods", name, text));
         }
-        Ok(Some(Binding {
-            name: name.to_owned(),
-            uid: uid.to_owned(),
-        }))
+        Ok(Some(Binding { name: name.to_owned(), uid: uid.to_owned() }))
     }
 
     /// The user of a bearer token that is meant for one of `audiences` (none: the server itself).
-    pub fn authenticate(
-        &self,
-        token: &str,
-        audiences: &[String],
-    ) -> Result<(User, Vec<String>), TokenError> {
+    pub fn authenticate(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), TokenError> {
         let own = [self.tokens.issuer().to_owned()];
-        let wanted = if audiences.is_empty() {
-            &own[..]
-        } else {
-            audiences
-        };
-        let claims = self
-            .tokens
-            .verify(token, wanted, jiff::Timestamp::now().as_second())?;
+        let wanted = if audiences.is_empty() { &own[..] } else { audiences };
+        let claims = self.tokens.verify(token, wanted, jiff::Timestamp::now().as_second())?;
         let exists = |collection: &str, bound: &Binding| {
             let key = Key::new(&collection.into(), &claims.namespace, &bound.name);
-            self.store
-                .get(&key)
-                .is_some_and(|o| object::uid(&o) == bound.uid)
+            self.store.get(&key).is_some_and(|o| object::uid(&o) == bound.uid)
         };
         if !exists("/serviceaccounts", &claims.account) {
-            return Err(TokenError::Unbound(format!(
-                "service account {}",
-                claims.account.name
-            )));
+            return Err(TokenError::Unbound(format!("service account {}", claims.account.name)));
         }
         if let Some(pod) = claims.pod.as_ref().filter(|pod| !exists("/pods", pod)) {
             return Err(TokenError::Unbound(format!("pod {}", pod.name)));
         }
-        let shared = claims
-            .audiences
-            .iter()
-            .filter(|a| wanted.contains(a))
-            .cloned()
-            .collect();
+        let shared = claims.audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
         Ok((User::from_claims(&claims), shared))
     }
 
@@ -249,13 +188,8 @@ impl Engine {
             _ => {
                 let groups = review["spec"]["groups"].as_array().into_iter().flatten();
                 let user = User {
-                    name: review["spec"]["user"]
-                        .as_str()
-                        .unwrap_or_default()
-                        .to_owned(),
-                    groups: groups
-                        .filter_map(|g| g.as_str().map(str::to_owned))
-                        .collect(),
+                    name: review["spec"]["user"].as_str().unwrap_or_default().to_owned(),
+                    groups: groups.filter_map(|g| g.as_str().map(str::to_owned)).collect(),
                     ..User::default()
                 };
                 self.review_access(&user, &review["spec"])
@@ -268,9 +202,7 @@ impl Engine {
 
     fn review_token(&self, spec: &Value) -> Value {
         let audiences = spec["audiences"].as_array().into_iter().flatten();
-        let audiences: Vec<String> = audiences
-            .filter_map(|a| a.as_str().map(str::to_owned))
-            .collect();
+        let audiences: Vec<String> = audiences.filter_map(|a| a.as_str().map(str::to_owned)).collect();
         match self.authenticate(spec["token"].as_str().unwrap_or_default(), &audiences) {
             Ok((user, audiences)) => json!({
                 "authenticated": true, "user": user.to_value(), "audiences": audiences,
@@ -287,11 +219,7 @@ impl Engine {
         let namespace = text(&resource["namespace"]);
         let other = &spec["nonResourceAttributes"];
         let path = text(&other["path"]);
-        let verb = if resource.is_object() {
-            &resource["verb"]
-        } else {
-            &other["verb"]
-        };
+        let verb = if resource.is_object() { &resource["verb"] } else { &other["verb"] };
         let verb = text(verb);
         let action = Action {
             verb: &verb,

@@ -27,17 +27,11 @@ const RETRIES: usize = 16;
 
 impl Engine {
     /// Replaces an object, or its status where the call is for that.
-    pub async fn update(
-        &self,
-        call: &mut Call,
-        mut object: Value,
-        duplicates: Vec<String>,
-    ) -> Result<Object, Status> {
+    pub async fn update(&self, call: &mut Call, mut object: Value, duplicates: Vec<String>) -> Result<Object, Status> {
         call.check_type(&mut object)?;
         call.decode(&mut object, duplicates)?;
         if object::name(&object).is_empty() {
-            object::map_at(&mut object, "metadata")
-                .insert("name".into(), call.name.as_str().into());
+            object::map_at(&mut object, "metadata").insert("name".into(), call.name.as_str().into());
         }
         if object::name(&object) != call.name {
             return Err(Status::bad_request(format!(
@@ -51,21 +45,14 @@ impl Engine {
         loop {
             let old = self.latest(call)?;
             match self.replace(call, &old, object.clone()).await {
-                Err(status) if status.is_conflict() && wanted.is_empty() && tries < RETRIES => {
-                    tries += 1
-                }
+                Err(status) if status.is_conflict() && wanted.is_empty() && tries < RETRIES => tries += 1,
                 done => return done,
             }
         }
     }
 
     /// One try of an update on top of `old`. The new object is in the request's version.
-    pub(super) async fn replace(
-        &self,
-        call: &mut Call,
-        old: &Object,
-        mut new: Value,
-    ) -> Result<Object, Status> {
+    pub(super) async fn replace(&self, call: &mut Call, old: &Object, mut new: Value) -> Result<Object, Status> {
         self.check_version(call, &new, old)?;
         let schema = call.served()?.schema.clone();
         schema.default(&mut new);
@@ -86,17 +73,11 @@ impl Engine {
         rules.validate(&new, &mut errors);
         rules.validate_update(&new, old, &mut errors);
         call.check(&errors)?;
-        self.validate_by_webhooks(call, Operation::Update, Some(&new), Some(old))
-            .await?;
+        self.validate_by_webhooks(call, Operation::Update, Some(&new), Some(old)).await?;
         self.store_update(call, old, new).await
     }
 
-    async fn store_update(
-        &self,
-        call: &Call,
-        old: &Object,
-        mut new: Value,
-    ) -> Result<Object, Status> {
+    async fn store_update(&self, call: &Call, old: &Object, mut new: Value) -> Result<Object, Status> {
         let present = |object: &Object| convert::present(&call.resource, &call.version, object);
         let version = object::resource_version(old);
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"].clone();
@@ -140,17 +121,10 @@ impl Engine {
         }
         let uid = object::uid(new);
         if !uid.is_empty() && uid != object::uid(old) {
-            let text = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                object::uid(old)
-            );
+            let text =
+                format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {}", object::uid(old));
             let resource = &call.resource;
-            return Err(Status::conflict(
-                &resource.group,
-                &resource.plural,
-                &call.name,
-                &text,
-            ));
+            return Err(Status::conflict(&resource.group, &resource.plural, &call.name, &text));
         }
         Ok(())
     }
@@ -197,10 +171,7 @@ fn keep_metadata(new: &mut Value, old: &Value) {
         };
     }
     for field in ["labels", "annotations"] {
-        if metadata
-            .get(field)
-            .is_some_and(|m| m.as_object().is_some_and(serde_json::Map::is_empty))
-        {
+        if metadata.get(field).is_some_and(|m| m.as_object().is_some_and(serde_json::Map::is_empty)) {
             metadata.shift_remove(field);
         }
     }
@@ -212,12 +183,8 @@ fn count_generation(call: &Call, new: &mut Value, old: &Value) {
     }
     let has_status = call.served().is_ok_and(|v| v.status);
     let ignored = |key: &str| key == "metadata" || (key == "status" && has_status);
-    let differs = |a: &Value, b: &Value| {
-        a.as_object()
-            .into_iter()
-            .flatten()
-            .any(|(k, v)| !ignored(k) && b.get(k) != Some(v))
-    };
+    let differs =
+        |a: &Value, b: &Value| a.as_object().into_iter().flatten().any(|(k, v)| !ignored(k) && b.get(k) != Some(v));
     if differs(new, old) || differs(old, new) {
         let generation = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
         new["metadata"]["generation"] = json!(generation);
@@ -230,15 +197,8 @@ fn deletion_is_due(call: &Call, new: &Value) -> bool {
         return false;
     }
     match call.resource.collection.as_ref() {
-        "/pods" => {
-            new["metadata"]["deletionGracePeriodSeconds"]
-                .as_i64()
-                .unwrap_or(0)
-                == 0
-        }
-        "/namespaces" => new["spec"]["finalizers"]
-            .as_array()
-            .is_none_or(Vec::is_empty),
+        "/pods" => new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) == 0,
+        "/namespaces" => new["spec"]["finalizers"].as_array().is_none_or(Vec::is_empty),
         _ => true,
     }
 }

@@ -1,13 +1,115 @@
-//! The server's HTTP face.
+//! The server's HTTP face: TLS, authentication, routing.
+
+mod accept;
+mod body;
+mod discovery;
+mod openapi;
+mod openapi_v2;
+mod path;
+mod query;
+mod resource;
+mod respond;
+mod watch;
 
 use std::sync::Arc;
 
-use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use axum::body::Body;
+use http::{Method, Request, Response, StatusCode, header};
+use serde_json::json;
 
-use crate::engine::Engine;
+use crate::{
+    auth::{self, Action, User},
+    engine::Engine,
+    status::Status,
+};
+pub use accept::serve;
+use path::Path;
 
-/// Serves all listeners until dropped.
-pub async fn serve(engine: Arc<Engine>, tls: Arc<ServerConfig>, listeners: Vec<TcpListener>) {
-    let _ = (engine, tls, listeners);
+/// A request with what is known about its sender.
+pub(crate) struct Incoming {
+    pub user: Arc<User>,
+    pub request: Request<Body>,
+}
+
+/// Answers one request.
+async fn handle(engine: Arc<Engine>, certificate: Option<Arc<User>>, request: Request<Body>) -> Response<Body> {
+    let result = match authenticate(&engine, certificate, &request) {
+        Ok(user) => route(engine, Incoming { user, request }).await,
+        Err(status) => Err(status),
+    };
+    result.unwrap_or_else(|status| respond::status(&status))
+}
+
+fn authenticate(engine: &Engine, certificate: Option<Arc<User>>, request: &Request<Body>) -> Result<Arc<User>, Status> {
+    if let Some(user) = certificate {
+        return Ok(user);
+    }
+    let Some(value) = request.headers().get(header::AUTHORIZATION) else {
+        return Ok(Arc::new(User::anonymous()));
+    };
+    let token = value.to_str().ok().and_then(|v| v.split_once(' '));
+    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let (_, token) = token.ok_or_else(Status::unauthorized)?;
+    match engine.authenticate(token.trim(), &[]) {
+        Ok((user, _)) => Ok(Arc::new(user)),
+        Err(error) => {
+            tracing::debug!(%error, "bearer token refused");
+            Err(Status::unauthorized())
+        }
+    }
+}
+
+async fn route(engine: Arc<Engine>, incoming: Incoming) -> Result<Response<Body>, Status> {
+    let text = incoming.request.uri().path().to_owned();
+    let query = query::Query::parse(incoming.request.uri().query().unwrap_or_default());
+    match Path::parse(&text)? {
+        Path::Resource(target) => resource::serve(engine, incoming, target, query).await,
+        Path::Other => {
+            authorize_path(&engine, &incoming, &text)?;
+            if !matches!(*incoming.request.method(), Method::GET | Method::HEAD) {
+                return Err(Status::method_not_allowed());
+            }
+            other(&engine, &incoming, &text)
+        }
+    }
+}
+
+fn authorize_path(engine: &Engine, incoming: &Incoming, path: &str) -> Result<(), Status> {
+    let verb = incoming.request.method().as_str().to_ascii_lowercase();
+    let action = Action { verb: &verb, path, ..Action::default() };
+    if engine.authorizer.allows(&incoming.user, &action) { Ok(()) } else { Err(auth::refusal(&incoming.user, &action)) }
+}
+
+fn other(engine: &Engine, incoming: &Incoming, path: &str) -> Result<Response<Body>, Status> {
+    let accept = respond::accept(&incoming.request);
+    let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    Ok(match parts.as_slice() {
+        [] => respond::json(StatusCode::OK, &json!({"paths": discovery::paths(engine)})),
+        ["healthz" | "livez" | "readyz", ..] => respond::text("ok"),
+        ["version"] => respond::json(StatusCode::OK, &discovery::version()),
+        ["api"] => discovery::core_versions(engine, &accept),
+        ["apis"] => discovery::groups(engine, &accept),
+        ["api", "v1"] => discovery::resources(engine, "", "v1")?,
+        ["apis", group] => discovery::group(engine, group)?,
+        ["apis", group, version] => discovery::resources(engine, group, version)?,
+        ["openapi", "v2"] => openapi_v2::document(&accept),
+        ["openapi", "v3"] => openapi::index(engine),
+        ["openapi", "v3", "api", "v1"] => openapi::document(engine, "", "v1")?,
+        ["openapi", "v3", "apis", group, version] => openapi::document(engine, group, version)?,
+        [".well-known", "openid-configuration"] => {
+            let issuer = engine.tokens.issuer();
+            respond::json(
+                StatusCode::OK,
+                &json!({
+                    "issuer": issuer,
+                    "jwks_uri": format!("{issuer}/openid/v1/jwks"),
+                    "response_types_supported": ["id_token"],
+                    "subject_types_supported": ["public"],
+                    "id_token_signing_alg_values_supported": ["ES256"],
+                }),
+            )
+        }
+        ["openid", "v1", "jwks"] => respond::json(StatusCode::OK, &engine.tokens.jwks()),
+        _ => return Err(Status::no_such_resource()),
+    })
 }

@@ -52,8 +52,8 @@ pub fn merge(target: &mut Value, patch: &Value) {
 /// RFC 6902.
 pub fn json(target: &mut Value, patch: &Value) -> Result<(), Status> {
     const MAX_OPERATIONS: usize = 10_000;
-    let operations: json_patch::Patch = serde_json::from_value(patch.clone())
-        .map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
+    let operations: json_patch::Patch =
+        serde_json::from_value(patch.clone()).map_err(|e| Status::bad_request(format!("error decoding patch: {e}")))?;
     if operations.0.len() > MAX_OPERATIONS {
         return Err(Status::new(
             413,
@@ -62,11 +62,7 @@ pub fn json(target: &mut Value, patch: &Value) -> Result<(), Status> {
         ));
     }
     json_patch::patch(target, &operations).map_err(|e| {
-        Status::new(
-            422,
-            "Invalid",
-            format!("the server rejected our request due to an error in our request: {e}"),
-        )
+        Status::new(422, "Invalid", format!("the server rejected our request due to an error in our request: {e}"))
     })
 }
 

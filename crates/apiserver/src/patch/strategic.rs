@@ -49,20 +49,15 @@ impl<'a> Type<'a> {
     fn of(schema: Option<&'a Value>) -> Self {
         let name = schema.and_then(|s| s["$ref"].as_str()?.strip_prefix(REF_PREFIX));
         match name {
-            Some(name) => Self {
-                name,
-                schema: definition(name),
-            },
+            Some(name) => Self { name, schema: definition(name) },
             None => Self { name: "", schema },
         }
     }
 
     fn field(&self, key: &str) -> Type<'a> {
-        let schema = self.schema.and_then(|s| {
-            s["properties"]
-                .get(key)
-                .or_else(|| s.get("additionalProperties").filter(|a| a.is_object()))
-        });
+        let schema = self
+            .schema
+            .and_then(|s| s["properties"].get(key).or_else(|| s.get("additionalProperties").filter(|a| a.is_object())));
         Type::of(schema)
     }
 
@@ -73,10 +68,7 @@ impl<'a> Type<'a> {
 
 /// Applies a patch to an object of the named definition.
 pub fn apply(name: &str, target: &mut Value, patch: &Value) -> Result<(), Status> {
-    let kind = Type {
-        name,
-        schema: definition(name),
-    };
+    let kind = Type { name, schema: definition(name) };
     merge_value(&kind, target, patch)
 }
 
@@ -94,11 +86,7 @@ fn merge_value(kind: &Type<'_>, target: &mut Value, patch: &Value) -> Result<(),
     }
 }
 
-fn merge_map(
-    kind: &Type<'_>,
-    target: &mut Value,
-    patch: &Map<String, Value>,
-) -> Result<(), Status> {
+fn merge_map(kind: &Type<'_>, target: &mut Value, patch: &Map<String, Value>) -> Result<(), Status> {
     match patch.get("$patch").and_then(Value::as_str) {
         Some("replace") => {
             *target = Value::Object(without_directives(patch));
@@ -125,18 +113,12 @@ fn merge_map(
         } else if value.is_null() {
             map.shift_remove(key);
         } else if let (Value::Array(items), Some(by)) = (value, merge_key(kind.name, key)) {
-            let order = patch
-                .get(&format!("{ORDER_PREFIX}{key}"))
-                .and_then(Value::as_array);
+            let order = patch.get(&format!("{ORDER_PREFIX}{key}")).and_then(Value::as_array);
             let list = map.entry(key.as_str()).or_insert(Value::Array(Vec::new()));
             merge_list(&kind.field(key).items(), by, list, items, order)?;
         } else {
             let field = kind.field(key);
-            merge_value(
-                &field,
-                map.entry(key.as_str()).or_insert(Value::Null),
-                value,
-            )?;
+            merge_value(&field, map.entry(key.as_str()).or_insert(Value::Null), value)?;
         }
     }
     reorder_untouched(kind, map, patch);
@@ -152,29 +134,20 @@ fn reorder_untouched(kind: &Type<'_>, map: &mut Map<String, Value>, patch: &Map<
         if patch.contains_key(field) {
             continue;
         }
-        if let (Some(by), Some(Value::Array(list)), Some(order)) = (
-            merge_key(kind.name, field),
-            map.get_mut(field),
-            order.as_array(),
-        ) {
+        if let (Some(by), Some(Value::Array(list)), Some(order)) =
+            (merge_key(kind.name, field), map.get_mut(field), order.as_array())
+        {
             *list = ordered(by, list, list, order);
         }
     }
 }
 
 fn without_directives(map: &Map<String, Value>) -> Map<String, Value> {
-    map.iter()
-        .filter(|(k, _)| !k.starts_with('$'))
-        .map(|(k, v)| (k.clone(), v.clone()))
-        .collect()
+    map.iter().filter(|(k, _)| !k.starts_with('$')).map(|(k, v)| (k.clone(), v.clone())).collect()
 }
 
 fn identity(by: &str, item: &Value) -> Value {
-    if by.is_empty() {
-        item.clone()
-    } else {
-        item[by].clone()
-    }
+    if by.is_empty() { item.clone() } else { item[by].clone() }
 }
 
 fn merge_list(
@@ -200,9 +173,7 @@ fn merge_list(
             Some("replace") if item.as_object().is_some_and(|m| m.len() == 1) => continue,
             Some("delete") => {
                 if id.is_null() {
-                    return Err(bad(format!(
-                        "delete patch type with no merge key defined: {by}"
-                    )));
+                    return Err(bad(format!("delete patch type with no merge key defined: {by}")));
                 }
                 list.retain(|existing| identity(by, existing) != id);
                 continue;
@@ -210,14 +181,9 @@ fn merge_list(
             _ => {}
         }
         if id.is_null() {
-            return Err(bad(format!(
-                "map: {item} does not contain declared merge key: {by}"
-            )));
+            return Err(bad(format!("map: {item} does not contain declared merge key: {by}")));
         }
-        match list
-            .iter_mut()
-            .find(|existing| identity(by, existing) == id)
-        {
+        match list.iter_mut().find(|existing| identity(by, existing) == id) {
             Some(_) if by.is_empty() => {}
             Some(existing) => merge_value(kind, existing, item)?,
             None => list.push(match item {

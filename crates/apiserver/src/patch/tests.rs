@@ -5,14 +5,8 @@ use super::*;
 #[test]
 fn merge_patches_merge() {
     let mut value = json!({"a": {"b": 1, "c": 2}, "l": [1, 2], "x": 1});
-    merge(
-        &mut value,
-        &json!({"a": {"b": null, "d": 3}, "l": [3], "x": {"y": null, "z": 1}}),
-    );
-    assert_eq!(
-        value,
-        json!({"a": {"c": 2, "d": 3}, "l": [3], "x": {"z": 1}})
-    );
+    merge(&mut value, &json!({"a": {"b": null, "d": 3}, "l": [3], "x": {"y": null, "z": 1}}));
+    assert_eq!(value, json!({"a": {"c": 2, "d": 3}, "l": [3], "x": {"z": 1}}));
 }
 
 #[test]
@@ -75,10 +69,7 @@ fn strategic_patches_of_metadata() {
     let patch = json!({"metadata": {"labels": {"a": null, "c": "3"}, "finalizers": ["z"],
         "$deleteFromPrimitiveList/finalizers": ["x"]}});
     strategic("io.k8s.api.core.v1.Namespace", &mut value, &patch).unwrap();
-    assert_eq!(
-        value,
-        json!({"metadata": {"labels": {"b": "2", "c": "3"}, "finalizers": ["y", "z"]}})
-    );
+    assert_eq!(value, json!({"metadata": {"labels": {"b": "2", "c": "3"}, "finalizers": ["y", "z"]}}));
 }
 
 #[test]

@@ -141,11 +141,7 @@ pub fn resources() -> Vec<Resource> {
 
 fn resource(row: Row) -> Resource {
     // Both groups' events are one set of objects.
-    let group = if row.group == "events.k8s.io" {
-        ""
-    } else {
-        row.group
-    };
+    let group = if row.group == "events.k8s.io" { "" } else { row.group };
     Resource {
         group: row.group.into(),
         plural: row.plural.into(),
@@ -153,11 +149,7 @@ fn resource(row: Row) -> Resource {
         kind: row.kind.into(),
         list_kind: format!("{}List", row.kind),
         short_names: row.short.iter().map(|s| (*s).to_owned()).collect(),
-        categories: if row.all {
-            vec!["all".into()]
-        } else {
-            Vec::new()
-        },
+        categories: if row.all { vec!["all".into()] } else { Vec::new() },
         namespaced: row.namespaced,
         versions: vec![version(&row)],
         storage: row.version.into(),

@@ -22,23 +22,12 @@ pub fn resource(definition: &Value) -> Option<Resource> {
     let group = spec["group"].as_str()?.to_owned();
     let plural = names["plural"].as_str()?.to_owned();
     let kind = names["kind"].as_str()?.to_owned();
-    let mut versions: Vec<Version> = spec["versions"]
-        .as_array()?
-        .iter()
-        .map(|v| version(v, &group, &kind))
-        .collect();
+    let mut versions: Vec<Version> = spec["versions"].as_array()?.iter().map(|v| version(v, &group, &kind)).collect();
     versions.sort_by_key(|v| std::cmp::Reverse(rank(&v.name)));
-    let storage = spec["versions"]
-        .as_array()?
-        .iter()
-        .find(|v| v["storage"] == true)?;
+    let storage = spec["versions"].as_array()?.iter().find(|v| v["storage"] == true)?;
     Some(Resource {
-        singular: names["singular"]
-            .as_str()
-            .map_or_else(|| kind.to_lowercase(), str::to_owned),
-        list_kind: names["listKind"]
-            .as_str()
-            .map_or_else(|| format!("{kind}List"), str::to_owned),
+        singular: names["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned),
+        list_kind: names["listKind"].as_str().map_or_else(|| format!("{kind}List"), str::to_owned),
         short_names: texts(&names["shortNames"]),
         categories: texts(&names["categories"]),
         namespaced: spec["scope"] == "Namespaced",
@@ -57,10 +46,9 @@ pub fn resource(definition: &Value) -> Option<Resource> {
 fn version(version: &Value, group: &str, kind: &str) -> Version {
     let name = text(&version["name"]);
     let deprecated = (version["deprecated"] == true).then(|| {
-        version["deprecationWarning"].as_str().map_or_else(
-            || format!("{group}/{name} {kind} is deprecated"),
-            str::to_owned,
-        )
+        version["deprecationWarning"]
+            .as_str()
+            .map_or_else(|| format!("{group}/{name} {kind} is deprecated"), str::to_owned)
     });
     let subresources = &version["subresources"];
     let scale = &subresources["scale"];
@@ -99,9 +87,7 @@ fn columns(columns: &Value) -> Vec<Column> {
 pub fn rank(version: &str) -> (u8, u32, u32) {
     let parse = || {
         let rest = version.strip_prefix('v')?;
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit())
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
         let major: u32 = rest[..end].parse().ok()?;
         match &rest[end..] {
             "" => Some((3, major, 0)),
@@ -123,15 +109,8 @@ mod tests {
 
     #[test]
     fn stable_versions_are_preferred_then_beta_then_alpha() {
-        let mut versions = [
-            "v1alpha3", "foo", "v1beta1", "v1", "v2beta1", "v10", "v1beta2",
-        ];
+        let mut versions = ["v1alpha3", "foo", "v1beta1", "v1", "v2beta1", "v10", "v1beta2"];
         versions.sort_by_key(|v| std::cmp::Reverse(rank(v)));
-        assert_eq!(
-            versions,
-            [
-                "v10", "v1", "v2beta1", "v1beta2", "v1beta1", "v1alpha3", "foo"
-            ]
-        );
+        assert_eq!(versions, ["v10", "v1", "v2beta1", "v1beta2", "v1beta1", "v1alpha3", "foo"]);
     }
 }

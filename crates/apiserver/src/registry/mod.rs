@@ -98,11 +98,7 @@ impl Resource {
 
     /// `v1` or `group/v1`.
     pub fn api_version(&self, version: &str) -> String {
-        if self.group.is_empty() {
-            version.to_owned()
-        } else {
-            format!("{}/{version}", self.group)
-        }
+        if self.group.is_empty() { version.to_owned() } else { format!("{}/{version}", self.group) }
     }
 }
 
@@ -115,29 +111,19 @@ pub struct Registry {
 impl Registry {
     /// The built-in resources.
     pub fn builtin() -> Self {
-        let resources = builtin::resources()
-            .into_iter()
-            .map(|r| ((r.group.clone(), r.plural.clone()), Arc::new(r)))
-            .collect();
+        let resources =
+            builtin::resources().into_iter().map(|r| ((r.group.clone(), r.plural.clone()), Arc::new(r))).collect();
         Self { resources }
     }
 
     /// A resource that serves this version.
     pub fn find(&self, gvr: &Gvr) -> Option<&Arc<Resource>> {
-        self.by_plural(&gvr.group, &gvr.resource)
-            .filter(|r| r.version(&gvr.version).is_some())
+        self.by_plural(&gvr.group, &gvr.resource).filter(|r| r.version(&gvr.version).is_some())
     }
 
     /// A resource of any version.
     pub fn by_plural(&self, group: &str, plural: &str) -> Option<&Arc<Resource>> {
         self.resources.get(&(group.to_owned(), plural.to_owned()))
-    }
-
-    /// A resource by the kind of its objects.
-    pub fn by_kind(&self, group: &str, kind: &str) -> Option<&Arc<Resource>> {
-        self.resources
-            .values()
-            .find(|r| r.group == group && r.kind == kind)
     }
 
     /// All resources in order of registration.

@@ -13,8 +13,7 @@ impl Rules for Namespace {
         let name = object::name(object).to_owned();
         if !name.is_empty() {
             let metadata = &mut object["metadata"];
-            object::map_at(metadata, "labels")
-                .insert("kubernetes.io/metadata.name".into(), name.into());
+            object::map_at(metadata, "labels").insert("kubernetes.io/metadata.name".into(), name.into());
         }
     }
     fn prepare_create(&self, object: &mut Value) {
@@ -39,30 +38,19 @@ pub struct ConfigMap;
 const MAX_DATA_BYTES: usize = 1 << 20;
 
 fn data_size(value: &Value) -> usize {
-    value
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(key, value)| key.len() + value.as_str().map_or(0, str::len))
-        .sum()
+    value.as_object().into_iter().flatten().map(|(key, value)| key.len() + value.as_str().map_or(0, str::len)).sum()
 }
 
 fn data_keys(value: &Value, path: &str, errors: &mut Errors) {
     for key in value.as_object().into_iter().flatten().map(|(key, _)| key) {
         let fine = !key.is_empty()
             && key.len() <= 253
-            && key
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c));
+            && key.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(&c));
         if !fine {
             let text = "a valid config key must consist of alphanumeric characters, '-', '_' or \
                  '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation \
                  is '[-._a-zA-Z0-9]+')";
-            errors.push(FieldError::invalid(
-                format!("{path}[{key}]"),
-                &key.as_str().into(),
-                text,
-            ));
+            errors.push(FieldError::invalid(format!("{path}[{key}]"), &key.as_str().into(), text));
         }
     }
 }
@@ -172,20 +160,12 @@ impl Rules for EndpointSlice {
         for (index, endpoint) in list(&object["endpoints"]).iter().enumerate() {
             if list(&endpoint["addresses"]).is_empty() {
                 let field = format!("endpoints[{index}].addresses");
-                errors.push(FieldError::required(
-                    field,
-                    "must contain at least 1 address",
-                ));
+                errors.push(FieldError::required(field, "must contain at least 1 address"));
             }
         }
     }
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
-        immutable(
-            "addressType",
-            &new["addressType"],
-            &old["addressType"],
-            errors,
-        );
+        immutable("addressType", &new["addressType"], &old["addressType"], errors);
     }
     fn has_generation(&self) -> bool {
         true
@@ -202,11 +182,7 @@ impl Rules for Rbac {
             set_default(role, "apiGroup", GROUP);
         }
         for subject in object.get_mut("subjects").into_iter().flat_map(items) {
-            let group = if subject["kind"] == "ServiceAccount" {
-                ""
-            } else {
-                GROUP
-            };
+            let group = if subject["kind"] == "ServiceAccount" { "" } else { GROUP };
             if !group.is_empty() {
                 set_default(subject, "apiGroup", group);
             }
@@ -260,11 +236,7 @@ impl Rules for Webhooks {
             let name = hook["name"].as_str().unwrap_or_default();
             if name.split('.').count() < 3 {
                 let text = "should be a domain with at least three segments separated by dots";
-                errors.push(FieldError::invalid(
-                    format!("{path}.name"),
-                    &name.into(),
-                    text,
-                ));
+                errors.push(FieldError::invalid(format!("{path}.name"), &name.into(), text));
             }
             let client = &hook["clientConfig"];
             if client["url"].is_string() == client["service"].is_object() {
@@ -274,11 +246,7 @@ impl Rules for Webhooks {
             if hook["sideEffects"].is_null() {
                 let allowed = ["None", "NoneOnDryRun"];
                 let field = format!("{path}.sideEffects");
-                errors.push(FieldError::not_supported(
-                    field,
-                    &hook["sideEffects"],
-                    &allowed,
-                ));
+                errors.push(FieldError::not_supported(field, &hook["sideEffects"], &allowed));
             }
             if list(&hook["admissionReviewVersions"]).is_empty() {
                 let text = "must specify one of v1, v1beta1";

@@ -61,9 +61,7 @@ fn clear_probed(value: &mut Value, key: &str) {
 
 fn pull_policy(image: &str) -> &'static str {
     let name = image.rsplit('/').next().unwrap_or(image);
-    let tag = name
-        .split_once('@')
-        .map_or_else(|| name.split_once(':').map(|(_, t)| t), |(_, d)| Some(d));
+    let tag = name.split_once('@').map_or_else(|| name.split_once(':').map(|(_, t)| t), |(_, d)| Some(d));
     match tag {
         None | Some("latest") => "Always",
         Some(_) => "IfNotPresent",
@@ -82,12 +80,9 @@ fn default_probe(probe: &mut Value) {
     if let Some(action) = probe.get_mut("grpc").filter(|a| a.is_object()) {
         set_default(action, "service", "");
     }
-    for (field, value) in [
-        ("timeoutSeconds", 1),
-        ("periodSeconds", 10),
-        ("successThreshold", 1),
-        ("failureThreshold", 3),
-    ] {
+    for (field, value) in
+        [("timeoutSeconds", 1), ("periodSeconds", 10), ("successThreshold", 1), ("failureThreshold", 3)]
+    {
         if probe[field].as_i64().unwrap_or(0) == 0 {
             probe[field] = value.into();
         }
@@ -108,11 +103,7 @@ pub fn validate_all(
         if name.is_empty() {
             errors.push(FieldError::required(format!("{path}.name"), ""));
         } else if let Some(text) = names::dns1123_label(name) {
-            errors.push(FieldError::invalid(
-                format!("{path}.name"),
-                &name.into(),
-                text,
-            ));
+            errors.push(FieldError::invalid(format!("{path}.name"), &name.into(), text));
         } else if !seen.insert(name.to_owned()) {
             errors.push(FieldError::duplicate(format!("{path}.name"), &name.into()));
         }
@@ -132,16 +123,9 @@ fn validate(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut
         ));
     }
     let policy = &container["imagePullPolicy"];
-    if !["Always", "IfNotPresent", "Never"]
-        .iter()
-        .any(|p| policy == p)
-    {
+    if !["Always", "IfNotPresent", "Never"].iter().any(|p| policy == p) {
         let allowed = ["Always", "IfNotPresent", "Never"];
-        errors.push(FieldError::not_supported(
-            format!("{path}.imagePullPolicy"),
-            policy,
-            &allowed,
-        ));
+        errors.push(FieldError::not_supported(format!("{path}.imagePullPolicy"), policy, &allowed));
     }
     ports(&container["ports"], &format!("{path}.ports"), errors);
     for (index, variable) in list(&container["env"]).iter().enumerate() {
@@ -149,9 +133,7 @@ fn validate(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut
         if variable["name"].as_str().is_none_or(str::is_empty) {
             errors.push(FieldError::required(format!("{path}.name"), ""));
         }
-        if variable["valueFrom"].is_object()
-            && variable["value"].as_str().is_some_and(|v| !v.is_empty())
-        {
+        if variable["valueFrom"].is_object() && variable["value"].as_str().is_some_and(|v| !v.is_empty()) {
             errors.push(FieldError::invalid(
                 format!("{path}.valueFrom"),
                 &"".into(),
@@ -159,12 +141,7 @@ fn validate(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut
             ));
         }
     }
-    mounts(
-        &container["volumeMounts"],
-        &format!("{path}.volumeMounts"),
-        volumes,
-        errors,
-    );
+    mounts(&container["volumeMounts"], &format!("{path}.volumeMounts"), volumes, errors);
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         probe(&container[name], &format!("{path}.{name}"), errors);
     }
@@ -184,11 +161,7 @@ fn ports(value: &Value, path: &str, errors: &mut Errors) {
         let path = format!("{path}[{index}]");
         if let Some(name) = port["name"].as_str().filter(|n| !n.is_empty()) {
             if let Some(text) = names::port_name(name) {
-                errors.push(FieldError::invalid(
-                    format!("{path}.name"),
-                    &name.into(),
-                    text,
-                ));
+                errors.push(FieldError::invalid(format!("{path}.name"), &name.into(), text));
             } else if !seen.insert(name) {
                 errors.push(FieldError::duplicate(format!("{path}.name"), &name.into()));
             }
@@ -197,20 +170,12 @@ fn ports(value: &Value, path: &str, errors: &mut Errors) {
         if number.is_null() {
             errors.push(FieldError::required(format!("{path}.containerPort"), ""));
         } else if let Some(text) = port_error(number) {
-            errors.push(FieldError::invalid(
-                format!("{path}.containerPort"),
-                number,
-                text,
-            ));
+            errors.push(FieldError::invalid(format!("{path}.containerPort"), number, text));
         }
         let protocol = &port["protocol"];
         if !["SCTP", "TCP", "UDP"].iter().any(|p| protocol == p) {
             let allowed = ["SCTP", "TCP", "UDP"];
-            errors.push(FieldError::not_supported(
-                format!("{path}.protocol"),
-                protocol,
-                &allowed,
-            ));
+            errors.push(FieldError::not_supported(format!("{path}.protocol"), protocol, &allowed));
         }
     }
 }
@@ -233,11 +198,7 @@ fn mounts(value: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut Error
         if target.is_empty() {
             errors.push(FieldError::required(format!("{path}.mountPath"), ""));
         } else if !paths.insert(target) {
-            errors.push(FieldError::invalid(
-                format!("{path}.mountPath"),
-                &mount["mountPath"],
-                "must be unique",
-            ));
+            errors.push(FieldError::invalid(format!("{path}.mountPath"), &mount["mountPath"], "must be unique"));
         }
     }
 }
@@ -250,10 +211,7 @@ fn probe(value: &Value, path: &str, errors: &mut Errors) {
     match kinds.iter().filter(|k| value[**k].is_object()).count() {
         0 => errors.push(FieldError::required(path, "must specify a handler type")),
         1 => {}
-        _ => errors.push(FieldError::forbidden(
-            path,
-            "may not specify more than 1 handler type",
-        )),
+        _ => errors.push(FieldError::forbidden(path, "may not specify more than 1 handler type")),
     }
     for kind in ["httpGet", "tcpSocket"] {
         let port = &value[kind]["port"];
@@ -261,11 +219,7 @@ fn probe(value: &Value, path: &str, errors: &mut Errors) {
             && !port.is_string()
             && let Some(text) = port_error(port)
         {
-            errors.push(FieldError::invalid(
-                format!("{path}.{kind}.port"),
-                port,
-                text,
-            ));
+            errors.push(FieldError::invalid(format!("{path}.{kind}.port"), port, text));
         }
     }
 }

@@ -36,10 +36,7 @@ impl Rules for Definition {
         for (field, value) in [
             ("spec.group", group),
             ("spec.names.plural", plural),
-            (
-                "spec.names.kind",
-                spec["names"]["kind"].as_str().unwrap_or_default(),
-            ),
+            ("spec.names.kind", spec["names"]["kind"].as_str().unwrap_or_default()),
         ] {
             if value.is_empty() {
                 errors.push(FieldError::required(field, ""));
@@ -59,11 +56,7 @@ impl Rules for Definition {
         }
         let scopes = ["Cluster", "Namespaced"];
         if !scopes.iter().any(|s| spec["scope"] == *s) {
-            errors.push(FieldError::not_supported(
-                "spec.scope",
-                &spec["scope"],
-                &scopes,
-            ));
+            errors.push(FieldError::not_supported("spec.scope", &spec["scope"], &scopes));
         }
         versions(&spec["versions"], errors);
         if spec["conversion"]["strategy"] != "None" {
@@ -77,12 +70,7 @@ impl Rules for Definition {
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
         for field in ["group", "scope"] {
-            immutable(
-                &format!("spec.{field}"),
-                &new["spec"][field],
-                &old["spec"][field],
-                errors,
-            );
+            immutable(&format!("spec.{field}"), &new["spec"][field], &old["spec"][field], errors);
         }
     }
 
@@ -105,11 +93,7 @@ fn versions(value: &Value, errors: &mut Errors) {
         let path = format!("spec.versions[{index}]");
         let name = version["name"].as_str().unwrap_or_default();
         if let Some(text) = names::dns1035_label(name) {
-            errors.push(FieldError::invalid(
-                format!("{path}.name"),
-                &name.into(),
-                text,
-            ));
+            errors.push(FieldError::invalid(format!("{path}.name"), &name.into(), text));
         }
         let schema = &version["schema"]["openAPIV3Schema"];
         if !schema.is_object() {
@@ -128,9 +112,7 @@ fn versions(value: &Value, errors: &mut Errors) {
 /// Names never clash here and everything is served at once, so a definition is established as
 /// soon as it is stored.
 fn establish(object: &mut Value, old: &Value) {
-    let storage = list(&object["spec"]["versions"])
-        .iter()
-        .find(|v| v["storage"] == true);
+    let storage = list(&object["spec"]["versions"]).iter().find(|v| v["storage"] == true);
     let storage = storage.map_or(Value::Null, |v| v["name"].clone());
     let mut stored = list(&old["storedVersions"]).to_vec();
     if !stored.contains(&storage) {
@@ -140,10 +122,7 @@ fn establish(object: &mut Value, old: &Value) {
         list(&old["conditions"])
             .iter()
             .find(|c| c["type"] == kind)
-            .map_or_else(
-                || crate::clock::now().into(),
-                |c| c["lastTransitionTime"].clone(),
-            )
+            .map_or_else(|| crate::clock::now().into(), |c| c["lastTransitionTime"].clone())
     };
     let condition = |kind: &str, reason: &str, message: &str| {
         json!({
@@ -153,19 +132,10 @@ fn establish(object: &mut Value, old: &Value) {
     };
     let mut conditions = vec![
         condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-        condition(
-            "Established",
-            "InitialNamesAccepted",
-            "the initial names have been accepted",
-        ),
+        condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
     ];
     let ours = ["NamesAccepted", "Established"];
-    conditions.extend(
-        list(&old["conditions"])
-            .iter()
-            .filter(|c| !ours.iter().any(|o| c["type"] == *o))
-            .cloned(),
-    );
+    conditions.extend(list(&old["conditions"]).iter().filter(|c| !ours.iter().any(|o| c["type"] == *o)).cloned());
     object["status"] = json!({
         "acceptedNames": object["spec"]["names"],
         "conditions": conditions,

@@ -11,10 +11,7 @@ const MAX_ANNOTATION_BYTES: usize = 256 << 10;
 pub fn validate(value: &Value, rules: &dyn Rules, errors: &mut Errors) {
     let name = object::name(value);
     if name.is_empty() {
-        errors.push(FieldError::required(
-            "metadata.name",
-            "name or generateName is required",
-        ));
+        errors.push(FieldError::required("metadata.name", "name or generateName is required"));
     } else if let Some(text) = rules.name_error(name) {
         errors.push(FieldError::invalid("metadata.name", &name.into(), text));
     }
@@ -24,11 +21,7 @@ pub fn validate(value: &Value, rules: &dyn Rules, errors: &mut Errors) {
     for (index, finalizer) in list(&value["metadata"]["finalizers"]).iter().enumerate() {
         let text = finalizer.as_str().unwrap_or_default();
         if let Some(error) = names::qualified_name(text) {
-            errors.push(FieldError::invalid(
-                format!("metadata.finalizers[{index}]"),
-                finalizer,
-                error,
-            ));
+            errors.push(FieldError::invalid(format!("metadata.finalizers[{index}]"), finalizer, error));
         }
     }
 }
@@ -49,11 +42,7 @@ fn annotations(value: &Value, errors: &mut Errors) {
     let mut bytes = 0;
     for (key, value) in value.as_object().into_iter().flatten() {
         if let Some(text) = names::qualified_name(&key.to_lowercase()) {
-            errors.push(FieldError::invalid(
-                "metadata.annotations",
-                &key.as_str().into(),
-                text,
-            ));
+            errors.push(FieldError::invalid("metadata.annotations", &key.as_str().into(), text));
         }
         bytes += key.len() + value.as_str().map_or(0, str::len);
     }
@@ -75,10 +64,7 @@ fn owners(value: &Value, errors: &mut Errors) {
             }
         }
     }
-    let controllers = list(value)
-        .iter()
-        .filter(|o| o["controller"] == true)
-        .count();
+    let controllers = list(value).iter().filter(|o| o["controller"] == true).count();
     if controllers > 1 {
         errors.push(FieldError::invalid(
             "metadata.ownerReferences",
@@ -91,22 +77,13 @@ fn owners(value: &Value, errors: &mut Errors) {
 /// What is wrong with a change of metadata.
 pub fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     for field in ["name", "namespace", "uid", "creationTimestamp"] {
-        immutable(
-            &format!("metadata.{field}"),
-            &new["metadata"][field],
-            &old["metadata"][field],
-            errors,
-        );
+        immutable(&format!("metadata.{field}"), &new["metadata"][field], &old["metadata"][field], errors);
     }
 }
 
 /// What is wrong with a LabelSelector at `path`.
 pub fn selector(value: &Value, path: &str, errors: &mut Errors) {
-    labels(
-        &value["matchLabels"],
-        &format!("{path}.matchLabels"),
-        errors,
-    );
+    labels(&value["matchLabels"], &format!("{path}.matchLabels"), errors);
     for (index, expression) in list(&value["matchExpressions"]).iter().enumerate() {
         let path = format!("{path}.matchExpressions[{index}]");
         let count = list(&expression["values"]).len();
@@ -131,8 +108,6 @@ pub fn selector(value: &Value, path: &str, errors: &mut Errors) {
 
 /// True for a selector that selects nothing in particular.
 pub fn is_empty_selector(value: &Value) -> bool {
-    value["matchLabels"]
-        .as_object()
-        .is_none_or(serde_json::Map::is_empty)
+    value["matchLabels"].as_object().is_none_or(serde_json::Map::is_empty)
         && list(&value["matchExpressions"]).is_empty()
 }

@@ -93,9 +93,7 @@ fn is_name_part(text: &str) -> bool {
     };
     first.is_ascii_alphanumeric()
         && last.is_ascii_alphanumeric()
-        && bytes
-            .iter()
-            .all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
+        && bytes.iter().all(|c| c.is_ascii_alphanumeric() || b"-_.".contains(c))
 }
 
 /// What is wrong with a label or annotation key.

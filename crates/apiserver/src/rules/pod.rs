@@ -27,11 +27,7 @@ impl Rules for Pod {
 
     fn prepare_update(&self, new: &mut Value, old: &Value) {
         if !old["status"]["qosClass"].is_null() {
-            set_default(
-                &mut new["status"],
-                "qosClass",
-                old["status"]["qosClass"].clone(),
-            );
+            set_default(&mut new["status"], "qosClass", old["status"]["qosClass"].clone());
         }
     }
 
@@ -61,22 +57,14 @@ impl Rules for Pod {
 /// Puts the old values of the fields that may change into `spec`.
 fn restore_mutable(spec: &mut Value, old: &Value) {
     for lists in ["containers", "initContainers"] {
-        let images: Vec<Value> = list(&old[lists])
-            .iter()
-            .map(|c| c["image"].clone())
-            .collect();
+        let images: Vec<Value> = list(&old[lists]).iter().map(|c| c["image"].clone()).collect();
         if let Some(list) = spec.get_mut(lists) {
             for (container, image) in items(list).zip(images) {
                 container["image"] = image;
             }
         }
     }
-    for field in [
-        "activeDeadlineSeconds",
-        "tolerations",
-        "schedulingGates",
-        "ephemeralContainers",
-    ] {
+    for field in ["activeDeadlineSeconds", "tolerations", "schedulingGates", "ephemeralContainers"] {
         put_back(spec, old, field);
     }
     // Binding: the node may be chosen once.
@@ -176,15 +164,9 @@ fn default_requests(spec: &mut Value, host_network: bool) {
 }
 
 fn qos_class(spec: &Value) -> &'static str {
-    let containers: Vec<&Value> = list(&spec["initContainers"])
-        .iter()
-        .chain(list(&spec["containers"]))
-        .collect();
+    let containers: Vec<&Value> = list(&spec["initContainers"]).iter().chain(list(&spec["containers"])).collect();
     let empty = |v: &Value| v.as_object().is_none_or(serde_json::Map::is_empty);
-    if containers
-        .iter()
-        .all(|c| empty(&c["resources"]["limits"]) && empty(&c["resources"]["requests"]))
-    {
+    if containers.iter().all(|c| empty(&c["resources"]["limits"]) && empty(&c["resources"]["requests"])) {
         return "BestEffort";
     }
     let guaranteed = containers.iter().all(|c| {
@@ -193,32 +175,19 @@ fn qos_class(spec: &Value) -> &'static str {
             !limit.is_null() && *limit == c["resources"]["requests"][name]
         })
     });
-    if guaranteed {
-        "Guaranteed"
-    } else {
-        "Burstable"
-    }
+    if guaranteed { "Guaranteed" } else { "Burstable" }
 }
 
 /// What is wrong with a pod's specification at `path`.
 pub fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
-    let names: HashSet<&str> = list(&spec["volumes"])
-        .iter()
-        .filter_map(|v| v["name"].as_str())
-        .collect();
+    let names: HashSet<&str> = list(&spec["volumes"]).iter().filter_map(|v| v["name"].as_str()).collect();
     volumes(&spec["volumes"], &format!("{path}.volumes"), errors);
     if list(&spec["containers"]).is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));
     }
     let mut seen = HashSet::new();
     for lists in ["initContainers", "containers"] {
-        container::validate_all(
-            &spec[lists],
-            &format!("{path}.{lists}"),
-            &names,
-            &mut seen,
-            errors,
-        );
+        container::validate_all(&spec[lists], &format!("{path}.{lists}"), &names, &mut seen, errors);
     }
     for (index, container) in list(&spec["initContainers"]).iter().enumerate() {
         let policy = &container["restartPolicy"];
@@ -227,24 +196,11 @@ pub fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
             errors.push(FieldError::not_supported(field, policy, &["Always"]));
         }
     }
-    one_of(
-        spec,
-        path,
-        "restartPolicy",
-        &["Always", "OnFailure", "Never"],
-        errors,
-    );
+    one_of(spec, path, "restartPolicy", &["Always", "OnFailure", "Never"], errors);
     let policies = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
     one_of(spec, path, "dnsPolicy", &policies, errors);
-    metadata::labels(
-        &spec["nodeSelector"],
-        &format!("{path}.nodeSelector"),
-        errors,
-    );
-    if spec["terminationGracePeriodSeconds"]
-        .as_i64()
-        .is_some_and(|s| s < 0)
-    {
+    metadata::labels(&spec["nodeSelector"], &format!("{path}.nodeSelector"), errors);
+    if spec["terminationGracePeriodSeconds"].as_i64().is_some_and(|s| s < 0) {
         errors.push(FieldError::invalid(
             format!("{path}.terminationGracePeriodSeconds"),
             &spec["terminationGracePeriodSeconds"],
@@ -255,11 +211,7 @@ pub fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
 
 fn one_of(spec: &Value, path: &str, field: &str, allowed: &[&str], errors: &mut Errors) {
     if !allowed.iter().any(|a| spec[field] == *a) {
-        errors.push(FieldError::not_supported(
-            format!("{path}.{field}"),
-            &spec[field],
-            allowed,
-        ));
+        errors.push(FieldError::not_supported(format!("{path}.{field}"), &spec[field], allowed));
     }
 }
 
@@ -275,14 +227,9 @@ fn volumes(value: &Value, path: &str, errors: &mut Errors) {
         } else if !seen.insert(name) {
             errors.push(FieldError::duplicate(field, &name.into()));
         }
-        let sources = volume
-            .as_object()
-            .map_or(0, |m| m.keys().filter(|k| *k != "name").count());
+        let sources = volume.as_object().map_or(0, |m| m.keys().filter(|k| *k != "name").count());
         if sources > 1 {
-            errors.push(FieldError::forbidden(
-                format!("{path}[{index}]"),
-                "may not specify more than 1 volume type",
-            ));
+            errors.push(FieldError::forbidden(format!("{path}[{index}]"), "may not specify more than 1 volume type"));
         }
     }
 }

@@ -62,21 +62,13 @@ impl Rules for Service {
     fn validate(&self, object: &Value, errors: &mut Errors) {
         let spec = &object["spec"];
         if !TYPES.iter().any(|t| spec["type"] == *t) {
-            errors.push(FieldError::not_supported(
-                "spec.type",
-                &spec["type"],
-                &TYPES,
-            ));
+            errors.push(FieldError::not_supported("spec.type", &spec["type"], &TYPES));
         }
         metadata::labels(&spec["selector"], "spec.selector", errors);
         let allowed = ["ClientIP", "None"];
         if !allowed.iter().any(|a| spec["sessionAffinity"] == *a) {
             let value = &spec["sessionAffinity"];
-            errors.push(FieldError::not_supported(
-                "spec.sessionAffinity",
-                value,
-                &allowed,
-            ));
+            errors.push(FieldError::not_supported("spec.sessionAffinity", value, &allowed));
         }
         let headless = spec["clusterIP"] == "None";
         if spec["type"] == "ExternalName" {
@@ -125,30 +117,18 @@ fn ports(value: &Value, errors: &mut Errors) {
                 errors.push(FieldError::required(format!("{path}.name"), ""));
             }
         } else if let Some(text) = names::dns1123_label(name) {
-            errors.push(FieldError::invalid(
-                format!("{path}.name"),
-                &name.into(),
-                text,
-            ));
+            errors.push(FieldError::invalid(format!("{path}.name"), &name.into(), text));
         } else if !seen_names.insert(name) {
             errors.push(FieldError::duplicate(format!("{path}.name"), &name.into()));
         }
         if let Some(text) = port_error(&port["port"]) {
-            let number = if port["port"].is_null() {
-                json!(0)
-            } else {
-                port["port"].clone()
-            };
+            let number = if port["port"].is_null() { json!(0) } else { port["port"].clone() };
             errors.push(FieldError::invalid(format!("{path}.port"), &number, text));
         }
         let allowed = ["SCTP", "TCP", "UDP"];
         if !allowed.iter().any(|a| port["protocol"] == *a) {
             let field = format!("{path}.protocol");
-            errors.push(FieldError::not_supported(
-                field,
-                &port["protocol"],
-                &allowed,
-            ));
+            errors.push(FieldError::not_supported(field, &port["protocol"], &allowed));
         }
         let target = &port["targetPort"];
         let problem = match target.as_str() {
@@ -156,11 +136,7 @@ fn ports(value: &Value, errors: &mut Errors) {
             None => port_error(target).map(str::to_owned),
         };
         if let Some(text) = problem {
-            errors.push(FieldError::invalid(
-                format!("{path}.targetPort"),
-                target,
-                text,
-            ));
+            errors.push(FieldError::invalid(format!("{path}.targetPort"), target, text));
         }
         if !seen_numbers.insert((port["port"].to_string(), port["protocol"].to_string())) {
             let value = json!({"port": port["port"], "protocol": port["protocol"]});

@@ -23,11 +23,7 @@ fn spec_of(object: &mut Value) -> Option<&mut Value> {
 fn validate_selected(object: &Value, errors: &mut Errors) {
     let spec = &object["spec"];
     if spec["replicas"].as_i64().is_some_and(|n| n < 0) {
-        errors.push(FieldError::invalid(
-            "spec.replicas",
-            &spec["replicas"],
-            "must be greater than or equal to 0",
-        ));
+        errors.push(FieldError::invalid("spec.replicas", &spec["replicas"], "must be greater than or equal to 0"));
     }
     let selector = &spec["selector"];
     if selector.is_null() {
@@ -51,10 +47,7 @@ fn validate_selected(object: &Value, errors: &mut Errors) {
         ));
     }
     validate_template(&spec["template"], "spec.template", errors);
-    if spec["template"]["spec"]["restartPolicy"]
-        .as_str()
-        .is_some_and(|p| p != "Always")
-    {
+    if spec["template"]["spec"]["restartPolicy"].as_str().is_some_and(|p| p != "Always") {
         errors.push(FieldError::not_supported(
             "spec.template.spec.restartPolicy",
             &spec["template"]["spec"]["restartPolicy"],
@@ -64,11 +57,7 @@ fn validate_selected(object: &Value, errors: &mut Errors) {
 }
 
 fn validate_template(template: &Value, path: &str, errors: &mut Errors) {
-    metadata::labels(
-        &template["metadata"]["labels"],
-        &format!("{path}.metadata.labels"),
-        errors,
-    );
+    metadata::labels(&template["metadata"]["labels"], &format!("{path}.metadata.labels"), errors);
     pod::validate_spec(&template["spec"], &format!("{path}.spec"), errors);
 }
 
@@ -97,11 +86,7 @@ impl Rules for Deployment {
         let allowed = ["Recreate", "RollingUpdate"];
         if !allowed.iter().any(|a| strategy["type"] == *a) {
             let field = "spec.strategy.type";
-            errors.push(FieldError::not_supported(
-                field,
-                &strategy["type"],
-                &allowed,
-            ));
+            errors.push(FieldError::not_supported(field, &strategy["type"], &allowed));
         }
         if strategy["type"] == "Recreate" && strategy["rollingUpdate"].is_object() {
             errors.push(FieldError::forbidden(
@@ -112,12 +97,7 @@ impl Rules for Deployment {
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
-        immutable(
-            "spec.selector",
-            &new["spec"]["selector"],
-            &old["spec"]["selector"],
-            errors,
-        );
+        immutable("spec.selector", &new["spec"]["selector"], &old["spec"]["selector"], errors);
     }
 
     fn has_generation(&self) -> bool {
@@ -141,12 +121,7 @@ impl Rules for ReplicaSet {
         validate_selected(object, errors);
     }
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
-        immutable(
-            "spec.selector",
-            &new["spec"]["selector"],
-            &old["spec"]["selector"],
-            errors,
-        );
+        immutable("spec.selector", &new["spec"]["selector"], &old["spec"]["selector"], errors);
     }
     fn has_generation(&self) -> bool {
         true
@@ -162,11 +137,7 @@ impl Rules for StatefulSet {
         set_default(spec, "replicas", 1);
         set_default(spec, "revisionHistoryLimit", 10);
         set_default(spec, "podManagementPolicy", "OrderedReady");
-        set_default(
-            spec,
-            "updateStrategy",
-            json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}),
-        );
+        set_default(spec, "updateStrategy", json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}));
         set_default(
             spec,
             "persistentVolumeClaimRetentionPolicy",
@@ -180,12 +151,7 @@ impl Rules for StatefulSet {
         validate_selected(object, errors);
     }
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
-        immutable(
-            "spec.selector",
-            &new["spec"]["selector"],
-            &old["spec"]["selector"],
-            errors,
-        );
+        immutable("spec.selector", &new["spec"]["selector"], &old["spec"]["selector"], errors);
     }
     fn has_generation(&self) -> bool {
         true
@@ -215,12 +181,7 @@ impl Rules for DaemonSet {
         validate_selected(object, errors);
     }
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
-        immutable(
-            "spec.selector",
-            &new["spec"]["selector"],
-            &old["spec"]["selector"],
-            errors,
-        );
+        immutable("spec.selector", &new["spec"]["selector"], &old["spec"]["selector"], errors);
     }
     fn has_generation(&self) -> bool {
         true
@@ -265,22 +226,13 @@ impl Rules for Job {
         validate_template(template, "spec.template", errors);
         let policy = &template["spec"]["restartPolicy"];
         if policy == "Always" {
-            errors.push(FieldError::not_supported(
-                "spec.template.spec.restartPolicy",
-                policy,
-                &["OnFailure", "Never"],
-            ));
+            errors.push(FieldError::not_supported("spec.template.spec.restartPolicy", policy, &["OnFailure", "Never"]));
         }
     }
 
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
         for field in ["selector", "template", "completionMode"] {
-            immutable(
-                &format!("spec.{field}"),
-                &new["spec"][field],
-                &old["spec"][field],
-                errors,
-            );
+            immutable(&format!("spec.{field}"), &new["spec"][field], &old["spec"][field], errors);
         }
     }
 

@@ -3,8 +3,7 @@
 use std::sync::OnceLock;
 
 use k8s_openapi::{
-    api as k, apiextensions_apiserver::pkg::apis::apiextensions::v1 as crd,
-    apimachinery::pkg::apis::meta::v1 as meta,
+    api as k, apiextensions_apiserver::pkg::apis::apiextensions::v1 as crd, apimachinery::pkg::apis::meta::v1 as meta,
 };
 use schemars::{SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value};
@@ -93,9 +92,4 @@ fn cluster(g: &mut SchemaGenerator) {
 /// A definition by name, such as `io.k8s.api.core.v1.Pod`.
 pub fn definition(name: &str) -> Option<&'static Value> {
     definitions().get(name)
-}
-
-/// The names of all definitions.
-pub fn definition_names() -> impl Iterator<Item = &'static str> {
-    definitions().keys().map(String::as_str)
 }

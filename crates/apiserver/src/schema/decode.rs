@@ -25,21 +25,15 @@ pub struct Report {
 impl Report {
     /// The texts of strict decoding: `unknown field "spec.foo"`.
     pub fn strict(&self) -> Vec<String> {
-        let duplicate = self
-            .duplicate
-            .iter()
-            .map(|p| format!("duplicate field {p:?}"));
-        duplicate
-            .chain(self.unknown.iter().map(|p| format!("unknown field {p:?}")))
-            .collect()
+        let duplicate = self.duplicate.iter().map(|p| format!("duplicate field {p:?}"));
+        duplicate.chain(self.unknown.iter().map(|p| format!("unknown field {p:?}"))).collect()
     }
 
     fn mistyped(&mut self, found: &Value, field: &str, wanted: &str) {
         if self.mistyped.is_none() {
             let found = go_kind(found);
-            self.mistyped = Some(format!(
-                "json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"
-            ));
+            self.mistyped =
+                Some(format!("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"));
         }
     }
 }
@@ -59,10 +53,7 @@ fn go_kind(value: &Value) -> String {
 pub fn builtin(name: &str, object: &mut Value) -> Report {
     let mut report = Report::default();
     if let Some(schema) = definition(name) {
-        let at = Place {
-            path: String::new(),
-            owner: short(name),
-        };
+        let at = Place { path: String::new(), owner: short(name) };
         walk(schema, object, &at, &mut report);
     }
     report
@@ -82,17 +73,11 @@ pub fn custom(schema: &Value, object: &mut Value) -> Report {
     if let Some((_, metadata)) = taken.iter_mut().find(|(key, _)| key == "metadata")
         && let Some(schema) = definition(OBJECT_META)
     {
-        let at = Place {
-            path: "metadata".into(),
-            owner: "ObjectMeta",
-        };
+        let at = Place { path: "metadata".into(), owner: "ObjectMeta" };
         walk(schema, metadata, &at, &mut report);
     }
-    let mut rest: Map<String, Value> = map
-        .iter_mut()
-        .filter(|(k, _)| !is_root_field(k))
-        .map(|(k, v)| (k.clone(), v.take()))
-        .collect();
+    let mut rest: Map<String, Value> =
+        map.iter_mut().filter(|(k, _)| !is_root_field(k)).map(|(k, v)| (k.clone(), v.take())).collect();
     prune_map(schema, &mut rest, "", &mut report);
     *map = taken.into_iter().chain(rest).collect();
     report
@@ -118,18 +103,11 @@ fn short(name: &str) -> &str {
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
 fn resolve<'a>(schema: &'a Value) -> (&'a Value, Option<&'a str>) {
-    match schema["$ref"]
-        .as_str()
-        .and_then(|r| r.strip_prefix(REF_PREFIX))
-    {
+    match schema["$ref"].as_str().and_then(|r| r.strip_prefix(REF_PREFIX)) {
         Some(name) => (definition(name).unwrap_or(schema), Some(name)),
         None => (schema, None),
     }
@@ -163,10 +141,7 @@ fn walk(schema: &Value, value: &mut Value, at: &Place<'_>, report: &mut Report) 
 
 fn walk_object(schema: &Value, value: &mut Value, path: &str, owner: &str, report: &mut Report) {
     let Value::Object(map) = value else {
-        let at = Place {
-            path: path.to_owned(),
-            owner,
-        };
+        let at = Place { path: path.to_owned(), owner };
         report.mistyped(value, &at.field(), owner);
         return;
     };
@@ -185,15 +160,7 @@ fn walk_object(schema: &Value, value: &mut Value, path: &str, owner: &str, repor
         if child.is_null() {
             return false;
         }
-        walk(
-            schema,
-            child,
-            &Place {
-                path: join(path, key),
-                owner,
-            },
-            report,
-        );
+        walk(schema, child, &Place { path: join(path, key), owner }, report);
         true
     });
     unknown.truncate(MAX_REPORTED.saturating_sub(report.unknown.len()));
@@ -219,9 +186,9 @@ fn go_type(schema: &Value) -> String {
 fn scalar(schema: &Value, value: &Value, at: &Place<'_>, report: &mut Report) {
     let fits = match (schema["type"].as_str(), value) {
         (Some("string"), Value::String(_)) | (Some("boolean"), Value::Bool(_)) => true,
-        (Some("integer"), Value::Number(n)) => n
-            .as_i64()
-            .is_some_and(|n| schema["format"] != "int32" || i32::try_from(n).is_ok()),
+        (Some("integer"), Value::Number(n)) => {
+            n.as_i64().is_some_and(|n| schema["format"] != "int32" || i32::try_from(n).is_ok())
+        }
         (Some("number"), Value::Number(_)) => true,
         _ => false,
     };
@@ -234,17 +201,13 @@ fn scalar(schema: &Value, value: &Value, at: &Place<'_>, report: &mut Report) {
     match schema["format"].as_str() {
         Some("byte") => {
             use base64::Engine;
-            if base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .is_err()
-            {
+            if base64::engine::general_purpose::STANDARD.decode(text).is_err() {
                 report.mistyped = Some(format!("{}: illegal base64 data", at.path));
             }
         }
         Some("date-time") if text.parse::<jiff::Timestamp>().is_err() => {
-            report.mistyped = Some(format!(
-                "parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?}"
-            ));
+            report.mistyped =
+                Some(format!("parsing time {text:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text:?}"));
         }
         _ => {}
     }
@@ -270,9 +233,7 @@ fn prune_map(schema: &Value, map: &mut Map<String, Value>, path: &str, report: &
     let properties = schema["properties"].as_object();
     let values = &schema["additionalProperties"];
     map.retain(|key, child| {
-        let known = properties
-            .and_then(|p| p.get(key))
-            .or_else(|| values.is_object().then_some(values));
+        let known = properties.and_then(|p| p.get(key)).or_else(|| values.is_object().then_some(values));
         match known {
             Some(schema) => prune(schema, child, &join(path, key), report),
             None if preserve || *values == true => {}
@@ -291,10 +252,7 @@ fn prune_map(schema: &Value, map: &mut Map<String, Value>, path: &str, report: &
 pub fn parse_json(body: &[u8]) -> Result<(Value, Vec<String>), serde_json::Error> {
     let mut duplicates = Vec::new();
     let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let seed = Strict {
-        path: String::new(),
-        duplicates: &mut duplicates,
-    };
+    let seed = Strict { path: String::new(), duplicates: &mut duplicates };
     let value = seed.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok((value, duplicates))
@@ -347,10 +305,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
         let mut items = Vec::new();
         loop {
             let path = format!("{}[{}]", self.path, items.len());
-            let seed = Strict {
-                path,
-                duplicates: &mut *self.duplicates,
-            };
+            let seed = Strict { path, duplicates: &mut *self.duplicates };
             match seq.next_element_seed(seed)? {
                 Some(item) => items.push(item),
                 None => return Ok(Value::Array(items)),
@@ -365,10 +320,7 @@ impl<'de> Visitor<'de> for Strict<'_> {
             if map.contains_key(&key) && self.duplicates.len() < MAX_REPORTED {
                 self.duplicates.push(path.clone());
             }
-            let value = access.next_value_seed(Strict {
-                path,
-                duplicates: &mut *self.duplicates,
-            })?;
+            let value = access.next_value_seed(Strict { path, duplicates: &mut *self.duplicates })?;
             map.insert(key, value);
         }
         Ok(Value::Object(map))

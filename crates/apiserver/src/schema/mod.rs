@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-pub use builtin::{definition, definition_names};
+pub use builtin::definition;
 pub use decode::{Report, parse_json};
 
 /// The schema of one kind in one version.

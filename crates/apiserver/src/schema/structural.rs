@@ -160,11 +160,7 @@ fn check_number(schema: &Value, value: &Value, path: &str, errors: &mut Vec<Fiel
     if let Some(min) = schema["minimum"].as_f64() {
         let exclusive = schema["exclusiveMinimum"] == true;
         if number < min || (exclusive && number == min) {
-            let word = if exclusive {
-                "greater than"
-            } else {
-                "greater than or equal to"
-            };
+            let word = if exclusive { "greater than" } else { "greater than or equal to" };
             let text = format!("{path} in body should be {word} {}", schema["minimum"]);
             errors.push(FieldError::invalid(path, value, text));
         }
@@ -172,11 +168,7 @@ fn check_number(schema: &Value, value: &Value, path: &str, errors: &mut Vec<Fiel
     if let Some(max) = schema["maximum"].as_f64() {
         let exclusive = schema["exclusiveMaximum"] == true;
         if number > max || (exclusive && number == max) {
-            let word = if exclusive {
-                "less than"
-            } else {
-                "less than or equal to"
-            };
+            let word = if exclusive { "less than" } else { "less than or equal to" };
             let text = format!("{path} in body should be {word} {}", schema["maximum"]);
             errors.push(FieldError::invalid(path, value, text));
         }
@@ -227,25 +219,11 @@ fn check_list_type(schema: &Value, items: &[Value], path: &str, errors: &mut Vec
 }
 
 fn join(path: &str, key: &str) -> String {
-    if path.is_empty() {
-        key.to_owned()
-    } else {
-        format!("{path}.{key}")
-    }
+    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-fn check_object(
-    schema: &Value,
-    map: &Map<String, Value>,
-    path: &str,
-    errors: &mut Vec<FieldError>,
-) {
-    for key in schema["required"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-    {
+fn check_object(schema: &Value, map: &Map<String, Value>, path: &str, errors: &mut Vec<FieldError>) {
+    for key in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
         if !map.contains_key(key) {
             errors.push(FieldError::required(join(path, key), ""));
         }
@@ -288,22 +266,14 @@ fn check_combined(schema: &Value, value: &Value, path: &str, errors: &mut Vec<Fi
     if let Some(any) = schema["anyOf"].as_array()
         && !any.iter().any(|s| fits(s, value, path))
     {
-        refuse(format!(
-            "{:?} must validate at least one schema (anyOf)",
-            path
-        ));
+        refuse(format!("{:?} must validate at least one schema (anyOf)", path));
     }
     if let Some(one) = schema["oneOf"].as_array() {
         let count = one.iter().filter(|s| fits(s, value, path)).count();
         if count != 1 {
-            let found = if count == 0 {
-                "Found none valid".to_owned()
-            } else {
-                format!("Found {count} valid alternatives")
-            };
-            refuse(format!(
-                "{path:?} must validate one and only one schema (oneOf). {found}"
-            ));
+            let found =
+                if count == 0 { "Found none valid".to_owned() } else { format!("Found {count} valid alternatives") };
+            refuse(format!("{path:?} must validate one and only one schema (oneOf). {found}"));
         }
     }
     if schema["not"].is_object() && fits(&schema["not"], value, path) {

@@ -15,10 +15,7 @@ fn unknown_fields_of_builtin_kinds_are_named_and_dropped() {
     let report = pod().decode(&mut object);
     assert_eq!(
         report.strict(),
-        [
-            r#"unknown field "spec.containers[0].imagePulPolicy""#,
-            r#"unknown field "spec.foo""#
-        ]
+        [r#"unknown field "spec.containers[0].imagePulPolicy""#, r#"unknown field "spec.foo""#]
     );
     assert_eq!(object["spec"], json!({"containers": [{"name": "c"}]}));
 }
@@ -36,10 +33,7 @@ fn values_of_wrong_types_are_refused_in_kubernetes_words() {
         ),
     ];
     for (mut object, expected) in cases {
-        assert_eq!(
-            pod().decode(&mut object).mistyped.as_deref(),
-            Some(expected)
-        );
+        assert_eq!(pod().decode(&mut object).mistyped.as_deref(), Some(expected));
     }
 }
 
@@ -77,10 +71,7 @@ fn custom_resources_are_pruned_and_defaulted() {
     let report = widget().decode(&mut object);
     widget().default(&mut object);
     assert_eq!(report.unknown, ["spec.extra"]);
-    assert_eq!(
-        object["spec"],
-        json!({"size": 1, "free": {"y": {"z": 1}}, "color": "red"})
-    );
+    assert_eq!(object["spec"], json!({"size": 1, "free": {"y": {"z": 1}}, "color": "red"}));
 }
 
 #[test]
@@ -104,26 +95,15 @@ fn custom_resources_are_validated_in_kubernetes_words() {
             json!({"spec": {"size": 1, "name": "b"}}),
             r#"spec.name: Invalid value: "b": spec.name in body should match '^a'"#,
         ),
-        (
-            json!({"spec": {"size": 1, "name": "abcd"}}),
-            "spec.name: Too long: may not be more than 3 bytes",
-        ),
+        (json!({"spec": {"size": 1, "name": "abcd"}}), "spec.name: Too long: may not be more than 3 bytes"),
         (
             json!({"spec": {"size": 1, "match": {"a": 1, "b": 1}}}),
             r#"spec.match: Invalid value: {"a":1,"b":1}: "spec.match" must validate one and only one schema (oneOf). Found 2 valid alternatives"#,
         ),
     ];
     for (object, expected) in cases {
-        let errors: Vec<String> = widget()
-            .validate(&object)
-            .iter()
-            .map(ToString::to_string)
-            .collect();
+        let errors: Vec<String> = widget().validate(&object).iter().map(ToString::to_string).collect();
         assert_eq!(errors, [expected], "{object}");
     }
-    assert!(
-        widget()
-            .validate(&json!({"spec": {"size": 2, "port": "http"}}))
-            .is_empty()
-    );
+    assert!(widget().validate(&json!({"spec": {"size": 2, "port": "http"}})).is_empty());
 }

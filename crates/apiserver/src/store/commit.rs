@@ -34,11 +34,7 @@ fn publish(inner: &Inner, batch: Vec<Pending>) {
     inner.state.write().publish(&batch);
     let mut accepted = inner.accepted.lock();
     for pending in &batch {
-        if accepted
-            .pending
-            .get(&pending.key)
-            .is_some_and(|(v, _)| *v == pending.version)
-        {
+        if accepted.pending.get(&pending.key).is_some_and(|(v, _)| *v == pending.version) {
             accepted.pending.remove(&pending.key);
         }
     }

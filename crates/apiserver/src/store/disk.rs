@@ -20,10 +20,7 @@ pub enum DiskError {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("the object at {key:?} is not JSON: {source}")]
-    Json {
-        key: String,
-        source: serde_json::Error,
-    },
+    Json { key: String, source: serde_json::Error },
 }
 
 impl<E: Into<redb::Error>> From<E> for DiskError
@@ -50,9 +47,7 @@ pub struct Disk {
 
 impl Disk {
     pub fn open(path: &Path) -> Result<Self, DiskError> {
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)?;
+        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
         let transaction = database.begin_write()?;
         transaction.open_table(OBJECTS)?;
         transaction.open_table(COUNTERS)?;
@@ -62,19 +57,13 @@ impl Disk {
 
     pub fn load(&self) -> Result<(Vec<(Key, Value)>, u64), DiskError> {
         let transaction = self.database.begin_read()?;
-        let version = transaction
-            .open_table(COUNTERS)?
-            .get(VERSION)?
-            .map_or(1, |guard| guard.value());
+        let version = transaction.open_table(COUNTERS)?.get(VERSION)?.map_or(1, |guard| guard.value());
         let mut objects = Vec::new();
         for row in transaction.open_table(OBJECTS)?.iter()? {
             let (key, value) = row?;
             let text = key.value();
-            let value =
-                serde_json::from_slice(value.value()).map_err(|source| DiskError::Json {
-                    key: text.to_owned(),
-                    source,
-                })?;
+            let value = serde_json::from_slice(value.value())
+                .map_err(|source| DiskError::Json { key: text.to_owned(), source })?;
             if let Some(key) = decode(text) {
                 objects.push((key, value));
             }
@@ -110,9 +99,5 @@ fn encode(key: &Key) -> String {
 
 fn decode(text: &str) -> Option<Key> {
     let mut parts = text.splitn(3, '\0');
-    Some(Key {
-        collection: parts.next()?.into(),
-        namespace: parts.next()?.into(),
-        name: parts.next()?.into(),
-    })
+    Some(Key { collection: parts.next()?.into(), namespace: parts.next()?.into(), name: parts.next()?.into() })
 }

@@ -34,11 +34,7 @@ pub struct Key {
 impl Key {
     /// A key from its parts.
     pub fn new(collection: &Arc<str>, namespace: &str, name: &str) -> Self {
-        Self {
-            collection: Arc::clone(collection),
-            namespace: namespace.into(),
-            name: name.into(),
-        }
+        Self { collection: Arc::clone(collection), namespace: namespace.into(), name: name.into() }
     }
 }
 
@@ -92,18 +88,12 @@ impl Store {
     /// Opens or makes the database at `path` and loads it; `history` events are remembered for
     /// the watchers of each collection.
     pub fn open(path: &Path, history: usize) -> Result<Self, StoreError> {
-        let opening = |e: disk::DiskError| StoreError::Open {
-            path: path.display().to_string(),
-            text: e.to_string(),
-        };
+        let opening = |e: disk::DiskError| StoreError::Open { path: path.display().to_string(), text: e.to_string() };
         let disk = disk::Disk::open(path).map_err(opening)?;
         let (objects, version) = disk.load().map_err(opening)?;
         let inner = Arc::new(Inner {
             state: RwLock::new(State::new(objects, version, history)),
-            accepted: Mutex::new(Accepted {
-                version,
-                pending: HashMap::new(),
-            }),
+            accepted: Mutex::new(Accepted { version, pending: HashMap::new() }),
         });
         let (queue, receiver) = std::sync::mpsc::channel();
         let committer = Arc::clone(&inner);
@@ -131,23 +121,12 @@ impl Store {
     /// The committed objects of a collection, of one namespace or all.
     pub fn list(&self, collection: &str, namespace: Option<&str>) -> Snapshot {
         let state = self.inner.state.read();
-        Snapshot {
-            items: state.list(collection, namespace),
-            version: state.version(),
-        }
+        Snapshot { items: state.list(collection, namespace), version: state.version() }
     }
 
     /// The collection as it was at `version`, where history reaches back so far.
-    pub fn list_at(
-        &self,
-        collection: &str,
-        namespace: Option<&str>,
-        version: u64,
-    ) -> Result<Vec<Object>, Gone> {
-        self.inner
-            .state
-            .read()
-            .list_at(collection, namespace, version)
+    pub fn list_at(&self, collection: &str, namespace: Option<&str>, version: u64) -> Result<Vec<Object>, Gone> {
+        self.inner.state.read().list_at(collection, namespace, version)
     }
 
     /// The newest committed resource version.
@@ -172,12 +151,7 @@ impl Store {
         self.write(key, expected, None).await
     }
 
-    async fn write(
-        &self,
-        key: Key,
-        expected: u64,
-        value: Option<Value>,
-    ) -> Result<Object, StoreError> {
+    async fn write(&self, key: Key, expected: u64, value: Option<Value>) -> Result<Object, StoreError> {
         let (object, done) = self.accept(key, expected, value)?;
         match done.await {
             Ok(Ok(())) => Ok(object),
@@ -208,24 +182,12 @@ impl Store {
             (None, Some(current)) => Value::clone(current),
             (None, None) => return Err(StoreError::Conflict),
         };
-        object::map_at(&mut value, "metadata")
-            .insert("resourceVersion".into(), version.to_string().into());
+        object::map_at(&mut value, "metadata").insert("resourceVersion".into(), version.to_string().into());
         let object = Arc::new(value);
-        accepted.pending.insert(
-            key.clone(),
-            (version, (!removed).then(|| Arc::clone(&object))),
-        );
+        accepted.pending.insert(key.clone(), (version, (!removed).then(|| Arc::clone(&object))));
         let (done, outcome) = oneshot::channel();
-        let pending = commit::Pending {
-            key,
-            object: Arc::clone(&object),
-            removed,
-            version,
-            done,
-        };
-        self.queue
-            .send(pending)
-            .map_err(|_| StoreError::Write("the store has stopped".into()))?;
+        let pending = commit::Pending { key, object: Arc::clone(&object), removed, version, done };
+        self.queue.send(pending).map_err(|_| StoreError::Write("the store has stopped".into()))?;
         Ok((object, outcome))
     }
 }

@@ -49,12 +49,7 @@ struct Collection {
 
 impl Collection {
     fn new(floor: u64) -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            log: VecDeque::new(),
-            floor,
-            changed: watch::Sender::new(floor),
-        }
+        Self { objects: BTreeMap::new(), log: VecDeque::new(), floor, changed: watch::Sender::new(floor) }
     }
 }
 
@@ -78,27 +73,17 @@ fn of_namespace(objects: &BTreeMap<Id, Object>, namespace: Option<&str>) -> Vec<
 
 impl State {
     pub fn new(objects: Vec<(Key, Value)>, version: u64, history: usize) -> Self {
-        let mut state = Self {
-            collections: HashMap::new(),
-            version,
-            start: version,
-            history,
-        };
+        let mut state = Self { collections: HashMap::new(), version, start: version, history };
         for (key, value) in objects {
             let id = (Arc::clone(&key.namespace), Arc::clone(&key.name));
-            state
-                .collection(&key.collection)
-                .objects
-                .insert(id, Arc::new(value));
+            state.collection(&key.collection).objects.insert(id, Arc::new(value));
         }
         state
     }
 
     fn collection(&mut self, name: &Arc<str>) -> &mut Collection {
         let floor = self.start;
-        self.collections
-            .entry(Arc::clone(name))
-            .or_insert_with(|| Collection::new(floor))
+        self.collections.entry(Arc::clone(name)).or_insert_with(|| Collection::new(floor))
     }
 
     pub fn version(&self) -> u64 {
@@ -107,48 +92,25 @@ impl State {
 
     pub fn get(&self, key: &Key) -> Option<Object> {
         let id = (Arc::clone(&key.namespace), Arc::clone(&key.name));
-        self.collections
-            .get(&key.collection)?
-            .objects
-            .get(&id)
-            .cloned()
+        self.collections.get(&key.collection)?.objects.get(&id).cloned()
     }
 
     pub fn list(&self, collection: &str, namespace: Option<&str>) -> Vec<Object> {
-        self.collections
-            .get(collection)
-            .map(|c| of_namespace(&c.objects, namespace))
-            .unwrap_or_default()
+        self.collections.get(collection).map(|c| of_namespace(&c.objects, namespace)).unwrap_or_default()
     }
 
-    pub fn list_at(
-        &self,
-        collection: &str,
-        namespace: Option<&str>,
-        version: u64,
-    ) -> Result<Vec<Object>, Gone> {
+    pub fn list_at(&self, collection: &str, namespace: Option<&str>, version: u64) -> Result<Vec<Object>, Gone> {
         let Some(collection) = self.collections.get(collection) else {
             return Ok(Vec::new());
         };
         if version < collection.floor {
-            return Err(Gone {
-                oldest: collection.floor,
-            });
+            return Err(Gone { oldest: collection.floor });
         }
-        if collection
-            .log
-            .back()
-            .is_none_or(|last| last.version <= version)
-        {
+        if collection.log.back().is_none_or(|last| last.version <= version) {
             return Ok(of_namespace(&collection.objects, namespace));
         }
         let mut objects = collection.objects.clone();
-        for entry in collection
-            .log
-            .iter()
-            .rev()
-            .take_while(|e| e.version > version)
-        {
+        for entry in collection.log.iter().rev().take_while(|e| e.version > version) {
             match &entry.previous {
                 Some(previous) => objects.insert(entry.id.clone(), Arc::clone(previous)),
                 None => objects.remove(&entry.id),
@@ -160,24 +122,13 @@ impl State {
     /// Changes after `since` and the newest version, or [`Gone`] where some are forgotten.
     pub fn changes(&self, collection: &str, since: u64) -> Result<(Vec<Entry>, u64), Gone> {
         let Some(collection) = self.collections.get(collection) else {
-            return if since < self.start {
-                Err(Gone { oldest: self.start })
-            } else {
-                Ok((Vec::new(), self.version))
-            };
+            return if since < self.start { Err(Gone { oldest: self.start }) } else { Ok((Vec::new(), self.version)) };
         };
         if since < collection.floor {
-            return Err(Gone {
-                oldest: collection.floor,
-            });
+            return Err(Gone { oldest: collection.floor });
         }
-        let first = collection
-            .log
-            .partition_point(|entry| entry.version <= since);
-        Ok((
-            collection.log.range(first..).cloned().collect(),
-            self.version,
-        ))
+        let first = collection.log.partition_point(|entry| entry.version <= since);
+        Ok((collection.log.range(first..).cloned().collect(), self.version))
     }
 
     pub fn subscribe(&mut self, collection: &Arc<str>) -> watch::Receiver<u64> {
@@ -191,29 +142,22 @@ impl State {
         self.version = batch.last().map_or(self.version, |p| p.version);
         for pending in batch {
             let version = self.version;
-            self.collection(&pending.key.collection)
-                .changed
-                .send_if_modified(|seen| {
-                    let newer = *seen < version;
-                    *seen = version;
-                    newer
-                });
+            self.collection(&pending.key.collection).changed.send_if_modified(|seen| {
+                let newer = *seen < version;
+                *seen = version;
+                newer
+            });
         }
     }
 
     fn record(&mut self, pending: &Pending) {
         let history = self.history;
         let collection = self.collection(&pending.key.collection);
-        let id = (
-            Arc::clone(&pending.key.namespace),
-            Arc::clone(&pending.key.name),
-        );
+        let id = (Arc::clone(&pending.key.namespace), Arc::clone(&pending.key.name));
         let previous = if pending.removed {
             collection.objects.remove(&id)
         } else {
-            collection
-                .objects
-                .insert(id.clone(), Arc::clone(&pending.object))
+            collection.objects.insert(id.clone(), Arc::clone(&pending.object))
         };
         let kind = match (&previous, pending.removed) {
             (_, true) => EntryKind::Deleted,
@@ -221,13 +165,7 @@ impl State {
             (Some(_), false) => EntryKind::Modified,
         };
         let object = Arc::clone(&pending.object);
-        collection.log.push_back(Entry {
-            version: pending.version,
-            kind,
-            object,
-            previous,
-            id,
-        });
+        collection.log.push_back(Entry { version: pending.version, kind, object, previous, id });
         while collection.log.len() > history {
             if let Some(forgotten) = collection.log.pop_front() {
                 collection.floor = forgotten.version;

@@ -34,26 +34,11 @@ async fn writes_need_the_expected_version() {
     let store = Store::open(&dir.path().join("db"), 10).unwrap();
     let first = store.put(key("a"), 0, pod("a", "Pending")).await.unwrap();
     let version = object::resource_version(&first);
-    assert!(matches!(
-        store.put(key("a"), 0, pod("a", "x")).await,
-        Err(StoreError::Conflict)
-    ));
-    assert!(matches!(
-        store.put(key("a"), version + 1, pod("a", "x")).await,
-        Err(StoreError::Conflict)
-    ));
-    store
-        .put(key("a"), version, pod("a", "Running"))
-        .await
-        .unwrap();
-    assert!(matches!(
-        store.remove(key("a"), version).await,
-        Err(StoreError::Conflict)
-    ));
-    assert!(matches!(
-        store.remove(key("b"), 0).await,
-        Err(StoreError::Conflict)
-    ));
+    assert!(matches!(store.put(key("a"), 0, pod("a", "x")).await, Err(StoreError::Conflict)));
+    assert!(matches!(store.put(key("a"), version + 1, pod("a", "x")).await, Err(StoreError::Conflict)));
+    store.put(key("a"), version, pod("a", "Running")).await.unwrap();
+    assert!(matches!(store.remove(key("a"), version).await, Err(StoreError::Conflict)));
+    assert!(matches!(store.remove(key("b"), 0).await, Err(StoreError::Conflict)));
 }
 
 #[tokio::test]
@@ -62,25 +47,10 @@ async fn a_watcher_sees_every_change_once_in_order() {
     let store = Store::open(&dir.path().join("db"), 10).unwrap();
     let mut watcher = store.watch(&pods(), store.version());
     let a = store.put(key("a"), 0, pod("a", "Pending")).await.unwrap();
-    let a = store
-        .put(key("a"), object::resource_version(&a), pod("a", "Running"))
-        .await
-        .unwrap();
-    store
-        .remove(key("a"), object::resource_version(&a))
-        .await
-        .unwrap();
-    let kinds: Vec<_> = watcher
-        .next()
-        .await
-        .unwrap()
-        .iter()
-        .map(|e| e.kind)
-        .collect();
-    assert_eq!(
-        kinds,
-        [EntryKind::Added, EntryKind::Modified, EntryKind::Deleted]
-    );
+    let a = store.put(key("a"), object::resource_version(&a), pod("a", "Running")).await.unwrap();
+    store.remove(key("a"), object::resource_version(&a)).await.unwrap();
+    let kinds: Vec<_> = watcher.next().await.unwrap().iter().map(|e| e.kind).collect();
+    assert_eq!(kinds, [EntryKind::Added, EntryKind::Modified, EntryKind::Deleted]);
     assert!(watcher.poll().unwrap().is_empty());
 }
 
@@ -94,13 +64,7 @@ async fn history_is_bounded_and_lists_can_be_rewound() {
     }
     assert!(store.watch(&pods(), start).poll().is_err());
     assert_eq!(store.watch(&pods(), start + 1).poll().unwrap().len(), 2);
-    assert_eq!(
-        store
-            .list_at("/pods", Some("default"), start + 2)
-            .unwrap()
-            .len(),
-        2
-    );
+    assert_eq!(store.list_at("/pods", Some("default"), start + 2).unwrap().len(), 2);
     assert_eq!(store.list("/pods", Some("default")).items.len(), 3);
     assert_eq!(store.list("/pods", Some("defaul")).items.len(), 0);
 }
@@ -109,10 +73,7 @@ async fn history_is_bounded_and_lists_can_be_rewound() {
 async fn concurrent_writers_of_one_counter_lose_no_update() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(&dir.path().join("db"), 100).unwrap();
-    store
-        .put(key("n"), 0, json!({"metadata": {}, "n": 0}))
-        .await
-        .unwrap();
+    store.put(key("n"), 0, json!({"metadata": {}, "n": 0})).await.unwrap();
     let add = |store: Store| async move {
         for _ in 0..20 {
             loop {

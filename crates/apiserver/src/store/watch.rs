@@ -25,12 +25,7 @@ pub struct Watcher {
 impl Watcher {
     pub(super) fn new(store: Store, collection: &Arc<str>, since: u64) -> Self {
         let changed = store.inner.state.write().subscribe(collection);
-        Self {
-            store,
-            collection: Arc::clone(collection),
-            position: since,
-            changed,
-        }
+        Self { store, collection: Arc::clone(collection), position: since, changed }
     }
 
     /// Up to which version this watcher has seen everything.
@@ -40,24 +35,14 @@ impl Watcher {
 
     /// Whether history reaches back to where this watcher starts.
     pub fn check(&self) -> Result<(), Gone> {
-        self.store
-            .inner
-            .state
-            .read()
-            .changes(&self.collection, self.position)
-            .map(|_| ())
+        self.store.inner.state.read().changes(&self.collection, self.position).map(|_| ())
     }
 
     /// The changes since the last call, without waiting; also moves the position to the newest
     /// version.
     pub fn poll(&mut self) -> Result<Vec<Entry>, Gone> {
         self.changed.mark_unchanged();
-        let (entries, version) = self
-            .store
-            .inner
-            .state
-            .read()
-            .changes(&self.collection, self.position)?;
+        let (entries, version) = self.store.inner.state.read().changes(&self.collection, self.position)?;
         self.position = self.position.max(version);
         Ok(entries)
     }

@@ -1,0 +1,52 @@
+//! Request bodies.
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, header};
+use http_body_util::{BodyExt, Limited};
+use serde_json::Value;
+
+use crate::{schema::parse_json, status::Status};
+
+const MAX_BODY: usize = 3 << 20;
+
+/// Reads a whole body, within limits.
+pub async fn read(body: Body) -> Result<Bytes, Status> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<http_body_util::LengthLimitError>() => {
+            Err(Status::new(413, "RequestEntityTooLarge", format!("Request entity too large: limit is {MAX_BODY}")))
+        }
+        Err(error) => Err(Status::bad_request(format!("cannot read the body: {error}"))),
+    }
+}
+
+/// The content type of a request, without parameters.
+pub fn media_type(headers: &HeaderMap) -> String {
+    let text = headers.get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    text.split(';').next().unwrap_or_default().trim().to_owned()
+}
+
+/// Parses JSON or YAML; also names the fields that occur twice.
+pub fn parse(bytes: &[u8], media_type: &str) -> Result<(Value, Vec<String>), Status> {
+    let invalid = |e: &dyn std::fmt::Display| Status::bad_request(format!("error decoding the request body: {e}"));
+    match media_type {
+        ""
+        | "application/json"
+        | "application/json-patch+json"
+        | "application/merge-patch+json"
+        | "application/strategic-merge-patch+json" => parse_json(bytes).map_err(|e| invalid(&e)),
+        "application/yaml" | "application/apply-patch+yaml" => match parse_json(bytes) {
+            Ok(parsed) => Ok(parsed),
+            Err(_) => {
+                let text = std::str::from_utf8(bytes).map_err(|e| invalid(&e))?;
+                let value = serde_saphyr::from_str(text).map_err(|e| invalid(&e))?;
+                Ok((value, Vec::new()))
+            }
+        },
+        other => Err(Status::unsupported_media_type(format!(
+            "the body of the request was in an unknown format - accepted media types include: \
+             application/json, application/yaml (got {other:?})"
+        ))),
+    }
+}

@@ -1,0 +1,7 @@
+//! The server as `kubectl` sees it.
+
+mod cluster;
+mod durable;
+mod guide;
+mod objects;
+mod webhooks;
