@@ -8,11 +8,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lateen_apiserver::{Client, Config, Server};
+use lateen_apiserver::{Config, Server};
 use serde_json::Value;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
+use crate::controllers;
 use crate::events::Recorder;
 use crate::network::addresses::Addresses;
 use crate::network::{API_IP, host};
@@ -45,7 +47,7 @@ pub(crate) async fn run(
         .map_err(|e| format!("write {}: {e}", home.kubeconfig().display()))?;
     report(FromSandbox::Step(format!("API server listens on https://{}", settings.api)));
     let client = server.client();
-    let _parts = start_parts(&client, &home, &settings, &platform, registry).await?;
+    let _parts = start_parts(&server, &home, &settings, &platform, registry).await?;
     let install = Install { many_ids: settings.many_ids, bare: settings.bare };
     let manifests = (platform.manifests)(&install);
     install::apply(&client, &manifests).await?;
@@ -88,20 +90,21 @@ fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Starts node agent, controllers, Services and DNS. They run as long as what is returned.
+/// Starts controllers and node agent. They run as long as what is returned.
 async fn start_parts(
-    client: &Client,
+    server: &Server,
     home: &Home,
     settings: &Settings,
     platform: &Platform,
     registry: Arc<Registry>,
-) -> Result<tokio::task::JoinSet<()>, String> {
-    let mut parts = tokio::task::JoinSet::new();
+) -> Result<Parts, String> {
+    let client = server.client();
     let clock = Clock::system();
     let machine = Machine::read();
-    let node = node_object::register(client, machine).await.map_err(|e| format!("register the node: {e}"))?;
+    let node = node_object::register(&client, machine).await.map_err(|e| format!("register the node: {e}"))?;
     let recorder = Recorder::start(client.clone(), "kubelet", clock.clone()).host(crate::NODE_NAME);
     recorder.record(&node_reference(&node), crate::events::Type::Normal, "Starting", "Starting kubelet.");
+    let controllers = controllers::run(&client, &clock, server.ca_pem());
     let context = Arc::new(Context {
         client: client.clone(),
         recorder,
@@ -112,9 +115,16 @@ async fn start_parts(
         capacity: Capacity { cpus: machine.cpus, memory: machine.memory },
         registry,
     });
-    parts.spawn(node_object::beat(client.clone()));
-    parts.spawn(agent::run(context));
-    Ok(parts)
+    let mut tasks = JoinSet::new();
+    tasks.spawn(node_object::beat(client));
+    tasks.spawn(agent::run(context));
+    Ok(Parts { _controllers: controllers, _agent: tasks })
+}
+
+/// The tasks of the cluster; they end with it.
+struct Parts {
+    _controllers: JoinSet<()>,
+    _agent: JoinSet<()>,
 }
 
 /// The node as events refer to it.
