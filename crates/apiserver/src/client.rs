@@ -219,10 +219,10 @@ impl Client {
         })
     }
 
-    /// The kinds served right now: plural names by group and preferred version.
+    /// The kinds stored right now: plural names by group and preferred version.
     pub fn kinds(&self) -> Vec<Gvr> {
         let registry = self.engine.registry();
-        let preferred = registry.iter().filter_map(|r| {
+        let preferred = registry.iter().filter(|r| !r.virtual_only).filter_map(|r| {
             let version = r.versions.iter().find(|v| v.served)?;
             Some(Gvr::new(r.group.clone(), version.name.clone(), r.plural.clone()))
         });

@@ -5,6 +5,7 @@ mod deployment;
 mod endpoints;
 mod follow;
 mod garbage;
+mod mirror;
 mod namespace;
 pub mod object;
 mod pods;
@@ -22,13 +23,14 @@ use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use self::api::{Api, Key};
+use self::follow::follow;
 use self::object::Meta;
 use self::queue::{Queue, Reconcile, start};
 use crate::clock::Clock;
 use crate::events::Recorder;
 
 pub use endpoints::SERVICE_NAME;
-pub use follow::follow;
+pub use mirror::Mirror;
 
 /// Keys of one controller worked on at the same time: enough that a slow admission webhook in one
 /// namespace doesn't hold up the others.

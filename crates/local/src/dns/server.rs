@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::answer::{Decision, datagram_limit, decide, failure};
@@ -59,14 +59,14 @@ impl Sockets {
     }
 }
 
-/// Answer on `sockets` until the handles are aborted.
+/// Answer on `sockets` until the result is dropped.
 #[must_use]
-pub fn serve(sockets: Sockets, zones: Zones, upstreams: Upstreams) -> Vec<JoinHandle<()>> {
+pub fn serve(sockets: Sockets, zones: Zones, upstreams: Upstreams) -> JoinSet<()> {
     let resolver = Resolver { zones, upstreams };
-    vec![
-        tokio::spawn(serve_udp(Arc::new(sockets.udp), resolver.clone())),
-        tokio::spawn(serve_tcp(sockets.tcp, resolver)),
-    ]
+    let mut tasks = JoinSet::new();
+    tasks.spawn(serve_udp(Arc::new(sockets.udp), resolver.clone()));
+    tasks.spawn(serve_tcp(sockets.tcp, resolver));
+    tasks
 }
 
 #[derive(Clone)]

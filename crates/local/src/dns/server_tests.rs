@@ -28,7 +28,7 @@ fn zones(endpoints: usize) -> Zones {
     zones
 }
 
-async fn start(zones: Zones, upstreams: Upstreams) -> (SocketAddr, Vec<JoinHandle<()>>) {
+async fn start(zones: Zones, upstreams: Upstreams) -> (SocketAddr, JoinSet<()>) {
     let sockets = Sockets::bind((Ipv4Addr::LOCALHOST, 0).into()).await.unwrap();
     let address = sockets.local_addr().unwrap();
     (address, serve(sockets, zones, upstreams))

@@ -27,10 +27,12 @@ const NOBODY: u16 = 1;
 const NAME_LIMIT: usize = 120;
 
 /// The rules for these Services with these EndpointSlices.
+///
+/// Addresses in `own` are the node's: whoever listens there answers, so they are left alone.
 #[must_use]
-pub fn ruleset(services: &[Object], slices: &[Object]) -> Ruleset {
+pub fn ruleset(services: &[Object], slices: &[Object], own: &[Ipv4Addr]) -> Ruleset {
     let by_service = group(slices);
-    let mut build = Build::default();
+    let mut build = Build { own, ..Build::default() };
     for service in services {
         let none = Vec::new();
         let key = (service.namespace(), service.name());
@@ -50,16 +52,18 @@ fn group(slices: &[Object]) -> BTreeMap<(&str, &str), Vec<&Value>> {
 }
 
 #[derive(Default)]
-struct Build {
+struct Build<'a> {
+    own: &'a [Ipv4Addr],
     chains: Vec<Chain>,
     entries: BTreeMap<(Ipv4Addr, u16, bool), Verdict>,
     node_ports: Vec<Rule>,
     hairpins: BTreeSet<IpAddr>,
 }
 
-impl Build {
+impl Build<'_> {
     fn add(&mut self, service: &Value, slices: &[&Value]) {
-        let addresses = addresses(service);
+        let mut addresses = addresses(service);
+        addresses.retain(|address| !self.own.contains(address));
         for port in service.items("/spec/ports") {
             let (Some(l4), Some(number)) = (l4(port), port_number(port, "port")) else {
                 continue;

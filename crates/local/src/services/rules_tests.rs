@@ -24,7 +24,7 @@ fn ready() -> Value {
 }
 
 fn lines(services: &[Object], slices: &[Object]) -> Vec<String> {
-    ruleset(services, slices).render().lines().map(str::to_owned).collect()
+    ruleset(services, slices, &[Ipv4Addr::new(10, 96, 0, 1)]).render().lines().map(str::to_owned).collect()
 }
 
 #[track_caller]
@@ -87,6 +87,13 @@ fn udp_and_tcp_on_one_port_are_told_apart() {
 }
 
 #[test]
+fn addresses_of_the_node_itself_are_left_alone() {
+    let kubernetes = service("kubernetes", json!({"clusterIP": "10.96.0.1", "ports": [{"port": 443}]}));
+    let lines = lines(&[kubernetes], &[]);
+    assert!(!lines.iter().any(|l| l.contains("svc/")), "{lines:?}");
+}
+
+#[test]
 fn headless_and_external_name_services_have_no_rules() {
     let headless = service("a", json!({"clusterIP": "None", "ports": [{"port": 80}]}));
     let external = service("b", json!({"type": "ExternalName", "externalName": "x.org", "ports": [{"port": 80}]}));
@@ -116,6 +123,6 @@ fn very_long_names_still_make_valid_chains() {
         "metadata": {"name": long, "namespace": long},
         "spec": {"clusterIP": "10.96.3.3", "ports": [{"port": 80}]},
     }));
-    let table = &ruleset(&[service], &[]).tables[0];
+    let table = &ruleset(&[service], &[], &[]).tables[0];
     assert!(table.chains.iter().all(|c| c.name.len() <= NAME_LIMIT));
 }

@@ -20,7 +20,7 @@ use super::queue::{Next, Queue, Reconcile};
 
 /// How long an owner that was never seen may take to show up.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// How often the list of kinds is read again besides changes of definitions.
+/// How long after its definition was written a kind is served at the latest.
 const KINDS_SETTLE: Duration = Duration::from_millis(200);
 
 /// The garbage collector.
@@ -207,7 +207,7 @@ impl Kinds {
     fn refresh(&mut self) -> Vec<tokio::sync::oneshot::Receiver<()>> {
         let mut kinds: HashSet<Gvr> = self.client.kinds().into_iter().collect();
         // Events own nothing, are owned by nothing, and are many.
-        kinds.remove(&gvr::EVENTS);
+        kinds.retain(|kind| kind.resource != gvr::EVENTS.resource);
         self.followed.retain(|kind, watch| {
             let served = kinds.contains(kind);
             if !served {

@@ -1,0 +1,5 @@
+//! The local cluster's controllers against a real API server.
+
+mod controllers;
+mod names;
+mod world;
