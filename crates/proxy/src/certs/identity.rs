@@ -49,16 +49,20 @@ impl Identity {
         provider: &CryptoProvider,
     ) -> Result<Identity, CertError> {
         let leaf = chain.first().ok_or_else(|| CertError::Answer("the chain is empty".to_owned()))?;
-        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|e| CertError::Answer(e.to_string()))?;
-        let validity = parsed.validity();
-        let (not_before, not_after) = (moment(validity.not_before.timestamp()), moment(validity.not_after.timestamp()));
-        let serial = parsed.raw_serial_as_string().replace(':', "");
-        let spiffe_id = spiffe_id(&parsed);
+        let facts = certificate_facts(leaf).ok_or_else(|| CertError::Answer("it cannot be read".to_owned()))?;
+        let spiffe_id = facts.uris.into_iter().find(|uri| uri.starts_with("spiffe://"));
         let signer = provider.key_provider.load_private_key(key.clone_key());
         let signer = signer.map_err(|e| CertError::Answer(e.to_string()))?;
         let certified = CertifiedKey::new(chain, signer);
         certified.keys_match().map_err(|_| CertError::Answer("it is not for the key of the request".to_owned()))?;
-        Ok(Identity { certified: Arc::new(certified), spiffe_id, serial, not_before, not_after, key })
+        Ok(Identity {
+            certified: Arc::new(certified),
+            spiffe_id,
+            serial: facts.serial,
+            not_before: facts.not_before,
+            not_after: facts.not_after,
+            key,
+        })
     }
 
     /// The chain, leaf first.
@@ -77,16 +81,38 @@ impl Identity {
     }
 }
 
-fn moment(seconds: i64) -> SystemTime {
-    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs())
+/// What a certificate says about itself.
+#[derive(Debug)]
+pub struct CertificateFacts {
+    /// Serial number, hexadecimal.
+    pub serial: String,
+    /// First moment of validity.
+    pub not_before: SystemTime,
+    /// Last moment of validity.
+    pub not_after: SystemTime,
+    /// Identities.
+    pub uris: Vec<String>,
 }
 
-fn spiffe_id(certificate: &X509Certificate<'_>) -> Option<String> {
-    let names = certificate.subject_alternative_name().ok()??;
-    names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::URI(uri) if uri.starts_with("spiffe://") => Some((*uri).to_owned()),
+/// Reads a certificate.
+pub fn certificate_facts(der: &[u8]) -> Option<CertificateFacts> {
+    let (_, parsed) = X509Certificate::from_der(der).ok()?;
+    let names = parsed.subject_alternative_name().ok().flatten();
+    let names = names.iter().flat_map(|names| &names.value.general_names);
+    let uris = names.filter_map(|name| match name {
+        GeneralName::URI(uri) => Some((*uri).to_owned()),
         _ => None,
+    });
+    Some(CertificateFacts {
+        serial: parsed.raw_serial_as_string().replace(':', ""),
+        not_before: moment(parsed.validity().not_before.timestamp()),
+        not_after: moment(parsed.validity().not_after.timestamp()),
+        uris: uris.collect(),
     })
+}
+
+fn moment(seconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.max(0).unsigned_abs())
 }
 
 /// What peers' certificates have to lead to.
