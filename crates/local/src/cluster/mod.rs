@@ -2,22 +2,23 @@
 
 mod install;
 
-use std::net::TcpListener;
+use std::net::{SocketAddrV4, TcpListener};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lateen_apiserver::{Config, Server};
+use lateen_apiserver::{Client, Config, Server, gvr};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::controllers;
+use crate::dns;
 use crate::events::Recorder;
 use crate::network::addresses::Addresses;
-use crate::network::{API_IP, host};
+use crate::network::{API_IP, DNS_IP, host};
 use crate::node_object::{self, Machine};
 use crate::options::Install;
 use crate::paths::Home;
@@ -27,6 +28,7 @@ use crate::pod::{agent, registry::Registry};
 use crate::reexec::Platform;
 use crate::runtime::Runtime;
 use crate::sandbox::message::{FromSandbox, Settings};
+use crate::services;
 
 /// How long the control plane may take to be ready.
 const READY_TIME: Duration = Duration::from_secs(120);
@@ -116,15 +118,33 @@ async fn start_parts(
         registry,
     });
     let mut tasks = JoinSet::new();
-    tasks.spawn(node_object::beat(client));
+    tasks.spawn(node_object::beat(client.clone()));
     tasks.spawn(agent::run(context));
-    Ok(Parts { _controllers: controllers, _agent: tasks })
+    tasks.spawn(services::run(client.clone(), vec![API_IP, DNS_IP], lateen_nft::apply));
+    tasks.spawn(start_dns(client).await?);
+    Ok(Parts { _controllers: controllers, _tasks: tasks })
 }
 
 /// The tasks of the cluster; they end with it.
 struct Parts {
     _controllers: JoinSet<()>,
-    _agent: JoinSet<()>,
+    _tasks: JoinSet<()>,
+}
+
+/// Binds the cluster's DNS server and makes the Service that pods know it by; the result runs it.
+async fn start_dns(client: Client) -> Result<impl Future<Output = ()> + Send, String> {
+    let address = SocketAddrV4::new(DNS_IP, 53);
+    let sockets = dns::Sockets::bind(address.into()).await.map_err(|e| format!("listen for cluster DNS: {e}"))?;
+    let [service, slice] = dns::manifests(DNS_IP, address);
+    for (kind, object) in [(&gvr::SERVICES, service), (&gvr::ENDPOINT_SLICES, slice)] {
+        match client.create(kind, "kube-system", object).await {
+            Err(status) if !status.is_already_exists() => return Err(format!("make Service kube-dns: {status}")),
+            _ => {}
+        }
+    }
+    let hosts = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let upstreams = dns::Upstreams::new(dns::Upstreams::parse_resolv_conf(&hosts));
+    Ok(async move { dns::run(client, "cluster.local", sockets, upstreams).await })
 }
 
 /// The node as events refer to it.

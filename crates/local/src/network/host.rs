@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use rtnetlink::{LinkUnspec, new_connection};
+use netlink_packet_route::route::RouteScope;
+use rtnetlink::{LinkUnspec, RouteMessageBuilder, new_connection};
 
-use super::{API_IP, DNS_IP, NODE_IP};
+use super::{API_IP, DNS_IP, NODE_IP, SERVICE_NET};
 
 const LOOPBACK: u32 = 1;
 
@@ -17,12 +18,26 @@ pub(crate) async fn set_up() -> Result<(), String> {
         for address in [NODE_IP, API_IP, DNS_IP] {
             add(&handle, address).await?;
         }
+        add_service_route(&handle).await?;
         Ok(())
     }
     .await
     .map_err(|e: rtnetlink::Error| format!("set up loopback: {e}"));
     connection.abort();
     result
+}
+
+/// Lets the node itself use ClusterIPs: a packet needs some route, and the node's own address as
+/// its source, before the Service rules send it to a pod.
+async fn add_service_route(handle: &rtnetlink::Handle) -> Result<(), rtnetlink::Error> {
+    let (network, prefix) = SERVICE_NET;
+    let route = RouteMessageBuilder::<Ipv4Addr>::new()
+        .destination_prefix(network, prefix)
+        .output_interface(LOOPBACK)
+        .pref_source(NODE_IP)
+        .scope(RouteScope::Link)
+        .build();
+    handle.route().add(route).execute().await
 }
 
 async fn add(handle: &rtnetlink::Handle, address: Ipv4Addr) -> Result<(), rtnetlink::Error> {

@@ -16,3 +16,5 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 pub const API_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// The cluster DNS server's Service address.
 pub const DNS_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
+/// Network of the Services' addresses.
+const SERVICE_NET: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
