@@ -11,6 +11,7 @@ mod http_front;
 pub mod object;
 mod patch;
 mod pki;
+mod protobuf;
 mod registry;
 mod rules;
 pub mod runtime;

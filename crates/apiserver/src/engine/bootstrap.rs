@@ -8,6 +8,7 @@ use super::Engine;
 use crate::{
     client::Client,
     gvr::{self, Gvr},
+    object,
     status::Status,
 };
 
@@ -56,6 +57,9 @@ impl Engine {
 }
 
 async fn ensure(client: &Client, kind: &Gvr, namespace: &str, object: Value) -> Result<(), Status> {
+    if client.get(kind, namespace, object::name(&object)).await.is_ok() {
+        return Ok(());
+    }
     match client.create(kind, namespace, object).await {
         Err(status) if !status.is_already_exists() => Err(status),
         _ => Ok(()),

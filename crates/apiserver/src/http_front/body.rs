@@ -6,7 +6,7 @@ use http::{HeaderMap, header};
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 
-use crate::{schema::parse_json, status::Status};
+use crate::{protobuf, schema::parse_json, status::Status};
 
 const MAX_BODY: usize = 3 << 20;
 
@@ -44,6 +44,10 @@ pub fn parse(bytes: &[u8], media_type: &str) -> Result<(Value, Vec<String>), Sta
                 Ok((value, Vec::new()))
             }
         },
+        "application/vnd.kubernetes.protobuf" => {
+            let value = protobuf::decode(bytes).map_err(|e| invalid(&e))?;
+            Ok((value, Vec::new()))
+        }
         other => Err(Status::unsupported_media_type(format!(
             "the body of the request was in an unknown format - accepted media types include: \
              application/json, application/yaml (got {other:?})"

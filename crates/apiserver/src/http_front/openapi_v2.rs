@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{discovery, respond};
 
-const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const TITLE: &str = "Kubernetes";
 
 /// `/openapi/v2`
