@@ -26,10 +26,11 @@ pub(crate) enum Stage {
     ContainerCreate,
     ContainerInit,
     ContainerExec,
+    ContainerTerminal,
     PodConnect,
 }
 
-const STAGES: [(Stage, &str); 9] = [
+const STAGES: [(Stage, &str); 10] = [
     (Stage::Launcher, "sandbox-launcher"),
     (Stage::SandboxEnter, "sandbox-enter"),
     (Stage::SandboxInit, "sandbox-init"),
@@ -38,6 +39,7 @@ const STAGES: [(Stage, &str); 9] = [
     (Stage::ContainerCreate, "container-create"),
     (Stage::ContainerInit, "container-init"),
     (Stage::ContainerExec, "container-exec"),
+    (Stage::ContainerTerminal, "container-terminal"),
     (Stage::PodConnect, "container-connect"),
 ];
 
@@ -67,6 +69,7 @@ pub fn dispatch(args: &[String], platform: impl FnOnce() -> Platform) -> Option<
         Stage::ContainerCreate => container::create::main(),
         Stage::ContainerInit => container::init::main(),
         Stage::ContainerExec => container::exec::main(),
+        Stage::ContainerTerminal => container::exec::terminal_main(&args[1..]),
         Stage::PodConnect => network::connect::main(),
     })
 }

@@ -68,10 +68,10 @@ impl Engine {
         rules.validate(&object, &mut errors);
         call.check(&errors)?;
         self.validate_by_webhooks(call, Operation::Create, Some(&object), None).await?;
+        if self.store.latest(&Self::key(call)).is_some() {
+            return Err(call.already_exists());
+        }
         if call.options.dry_run {
-            if self.store.latest(&Self::key(call)).is_some() {
-                return Err(call.already_exists());
-            }
             return Ok(convert::present(&call.resource, &call.version, &object.into()));
         }
         let allocated = self.allocate(call, &mut object)?;

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{ExitCode, Stdio};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, ExitCode, Stdio};
 
 use nix::fcntl::OFlag;
 use nix::sched::{CloneFlags, setns};
@@ -80,9 +80,9 @@ fn run(channel: &Channel, spec: &ExecSpec, streams: Vec<OwnedFd>) -> Result<u8, 
         Some((_, slave)) => copies(slave).map_err(|e| format!("use the terminal: {e}"))?,
         None => given(spec.streams, streams),
     };
-    let mut command = init::command(&spec.process)?;
+    let mut command = if terminal.is_some() { leader(&spec.process)? } else { init::command(&spec.process)? };
     command.stdin(stdin).stdout(stdout).stderr(stderr);
-    let mut child = command.spawn().map_err(|e| format!("exec: {:?}: {e}", spec.process.argv[0]))?;
+    let mut child = command.spawn().map_err(|e| init::not_run(&spec.process, &e))?;
     drop(command);
     let master: Vec<_> = terminal.iter().map(|(master, _)| master.as_fd()).collect();
     let _ = channel.send_with(&Started::Ok(()), &master);
@@ -108,7 +108,7 @@ fn join(pid: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// A new terminal of the container, controlling this process's new session.
+/// A new terminal of the container: the end that controls it and the end that programs use.
 fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY | rustix::pty::OpenptFlags::CLOEXEC;
     let master = rustix::pty::openpt(flags)?;
@@ -117,9 +117,31 @@ fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
     let name = rustix::pty::ptsname(&master, Vec::new())?;
     let oflag = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     let slave = nix::fcntl::open(name.as_c_str(), oflag, nix::sys::stat::Mode::empty())?;
-    nix::unistd::setsid()?;
-    rustix::process::ioctl_tiocsctty(&slave)?;
     Ok((master, slave))
+}
+
+/// The program by way of one more stage, which makes it the leader of its session: that must
+/// happen in the container's PID namespace, where this stage is not.
+fn leader(process: &Process) -> Result<Command, String> {
+    if process.argv.is_empty() {
+        return Err("no command specified".to_owned());
+    }
+    let mut command = Stage::ContainerTerminal.command();
+    command.args(&process.argv).env_clear().envs(process.env.iter().map(|(k, v)| (k, v)));
+    Ok(command)
+}
+
+/// Takes the terminal on standard input as its own and becomes the program.
+pub(crate) fn terminal_main(argv: &[String]) -> ExitCode {
+    let Some((program, args)) = argv.split_first() else { return ExitCode::from(CANNOT_START) };
+    let taken = nix::unistd::setsid().map_err(io::Error::from);
+    let taken = taken.and_then(|_| Ok(rustix::process::ioctl_tiocsctty(io::stdin())?));
+    let error = match taken {
+        Ok(()) => Command::new(program).args(args).exec(),
+        Err(e) => e,
+    };
+    eprintln!("exec: {program:?}: {error}");
+    ExitCode::from(CANNOT_START)
 }
 
 fn copies(slave: &OwnedFd) -> io::Result<[Stdio; 3]> {

@@ -56,14 +56,19 @@ pub(super) fn run(process: &Process) -> String {
         return format!("enter the working directory {}: {e}", cwd.display());
     }
     umask(Mode::from_bits_truncate(0o022));
-    let error = command(process).map(|mut command| command.exec());
-    let program = process.argv.first().map_or("", String::as_str);
-    match error {
-        Ok(e) if e.kind() == io::ErrorKind::NotFound => {
-            format!("exec: {program:?}: executable file not found in $PATH")
-        }
-        Ok(e) => format!("exec: {program:?}: {e}"),
+    match command(process) {
+        Ok(mut command) => not_run(process, &command.exec()),
         Err(reason) => reason,
+    }
+}
+
+/// Why a program could not be run, in words.
+pub(super) fn not_run(process: &Process, error: &io::Error) -> String {
+    let program = process.argv.first().map_or("", String::as_str);
+    if error.kind() == io::ErrorKind::NotFound {
+        format!("exec: {program:?}: executable file not found in $PATH")
+    } else {
+        format!("exec: {program:?}: {error}")
     }
 }
 

@@ -203,7 +203,7 @@ impl Worker {
                 signal: None,
                 reason: "StartError",
                 message: reason.to_owned(),
-                started: None,
+                started: Some(Timestamp::now()),
                 finished: Timestamp::now(),
                 id,
             },
