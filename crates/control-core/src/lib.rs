@@ -7,4 +7,5 @@ pub mod resource;
 pub mod snapshot;
 pub mod store;
 pub mod translate;
+pub mod validate;
 pub mod view;
