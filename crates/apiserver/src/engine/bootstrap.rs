@@ -2,6 +2,7 @@
 
 use std::net::Ipv4Addr;
 
+use futures::{future::try_join_all, try_join};
 use serde_json::{Value, json};
 
 use super::Engine;
@@ -17,10 +18,10 @@ const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-no
 impl Engine {
     /// Creates what is missing of the objects that every cluster has.
     pub async fn bootstrap(&self, client: &Client) -> Result<(), Status> {
-        for name in NAMESPACES {
-            ensure(client, &gvr::NAMESPACES, "", json!({"metadata": {"name": name}})).await?;
-        }
-        ensure(client, &gvr::SERVICES, "default", self.kubernetes_service()).await?;
+        // At once, so that they share a commit.
+        let namespaces =
+            NAMESPACES.map(|name| ensure(client, &gvr::NAMESPACES, "", json!({"metadata": {"name": name}})));
+        try_join_all(namespaces).await?;
         let role = Gvr::of("rbac.authorization.k8s.io", "v1", "clusterroles");
         let binding = Gvr::of("rbac.authorization.k8s.io", "v1", "clusterrolebindings");
         let everything = json!([
@@ -28,13 +29,17 @@ impl Engine {
             {"nonResourceURLs": ["*"], "verbs": ["*"]},
         ]);
         let admin = json!({"metadata": {"name": "cluster-admin"}, "rules": everything});
-        ensure(client, &role, "", admin).await?;
         let masters = json!({
             "metadata": {"name": "cluster-admin"},
             "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"},
             "subjects": [{"kind": "Group", "name": "system:masters"}],
         });
-        ensure(client, &binding, "", masters).await
+        try_join!(
+            ensure(client, &gvr::SERVICES, "default", self.kubernetes_service()),
+            ensure(client, &role, "", admin),
+            ensure(client, &binding, "", masters),
+        )?;
+        Ok(())
     }
 
     /// The address of `kubernetes.default`: the first one for Services.

@@ -111,7 +111,7 @@ fn rows() -> Vec<Row> {
         row("batch", "v1", BATCH, ("cronjobs", "cronjob", "CronJob"), &["cj"]).all().status().rules(&rules::CronJob),
         row("discovery.k8s.io", "v1", "io.k8s.api.discovery.v1", ("endpointslices", "endpointslice", "EndpointSlice"), &[]).rules(&rules::EndpointSlice),
         row("coordination.k8s.io", "v1", "io.k8s.api.coordination.v1", ("leases", "lease", "Lease"), &[]),
-        row("events.k8s.io", "v1", "io.k8s.api.events.v1", ("events", "event", "Event"), &["ev"]).rules(&rules::Event),
+        row("events.k8s.io", "v1", "io.k8s.api.events.v1", ("events", "event", "Event"), &[]).rules(&rules::Event),
         row("policy", "v1", "io.k8s.api.policy.v1", ("poddisruptionbudgets", "poddisruptionbudget", "PodDisruptionBudget"), &["pdb"]).status(),
         row("autoscaling", "v2", "io.k8s.api.autoscaling.v2", ("horizontalpodautoscalers", "horizontalpodautoscaler", "HorizontalPodAutoscaler"), &["hpa"]).all().status(),
         row("networking.k8s.io", "v1", "io.k8s.api.networking.v1", ("ingresses", "ingress", "Ingress"), &["ing"]).status(),

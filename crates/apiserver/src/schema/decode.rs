@@ -106,7 +106,7 @@ fn join(path: &str, key: &str) -> String {
     if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
 }
 
-fn resolve<'a>(schema: &'a Value) -> (&'a Value, Option<&'a str>) {
+fn resolve(schema: &Value) -> (&Value, Option<&str>) {
     match schema["$ref"].as_str().and_then(|r| r.strip_prefix(REF_PREFIX)) {
         Some(name) => (definition(name).unwrap_or(schema), Some(name)),
         None => (schema, None),

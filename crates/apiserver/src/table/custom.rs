@@ -104,7 +104,7 @@ fn index<'a>(value: &'a Value, text: &str) -> Option<&'a Value> {
         return value.as_array()?.iter().find(|item| {
             find(item, path).is_some_and(|found| match found {
                 Value::String(text) => text == wanted,
-                other => other.to_string() == wanted,
+                other => other.to_string().as_str() == wanted,
             })
         });
     }

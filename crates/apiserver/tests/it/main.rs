@@ -1,5 +1,6 @@
 //! The server as `kubectl` sees it.
 
+mod client;
 mod cluster;
 mod durable;
 mod guide;
