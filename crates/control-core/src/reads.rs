@@ -93,11 +93,8 @@ impl Changes {
 
     /// Must what was made from `reads` be made anew.
     pub fn touch(&self, reads: &ReadSet) -> bool {
-        let (few, many) = if self.facts.len() < reads.0.len() {
-            (&self.facts, &reads.0)
-        } else {
-            (&reads.0, &self.facts)
-        };
+        let (few, many) =
+            if self.facts.len() < reads.0.len() { (&self.facts, &reads.0) } else { (&reads.0, &self.facts) };
         few.iter().any(|fact| many.contains(fact))
     }
 

@@ -68,9 +68,7 @@ impl ProxyView {
             "router" => ProxyKind::Router,
             other => return Err(BadNode::Type(other.to_owned())),
         };
-        let (pod, id_namespace) = name
-            .rsplit_once('.')
-            .ok_or_else(|| BadNode::Id(node.id.clone()))?;
+        let (pod, id_namespace) = name.rsplit_once('.').ok_or_else(|| BadNode::Id(node.id.clone()))?;
         let metadata = Metadata(node.metadata.as_ref());
         let namespace = metadata.text("NAMESPACE");
         Ok(Self {
@@ -78,11 +76,7 @@ impl ProxyView {
             id: node.id.clone(),
             addresses: addresses(address, &metadata.text("INSTANCE_IPS")),
             pod: pod.to_owned(),
-            namespace: if namespace.is_empty() {
-                id_namespace.to_owned()
-            } else {
-                namespace
-            },
+            namespace: if namespace.is_empty() { id_namespace.to_owned() } else { namespace },
             labels: metadata.labels(),
             service_account: metadata.text("SERVICE_ACCOUNT"),
             workload: metadata.text("WORKLOAD_NAME"),
@@ -140,11 +134,7 @@ impl Metadata<'_> {
             Some(Kind::StringValue(text)) => Some(text.clone()),
             _ => None,
         };
-        labels
-            .fields
-            .iter()
-            .filter_map(|(k, v)| Some((k.clone(), text(v)?)))
-            .collect()
+        labels.fields.iter().filter_map(|(k, v)| Some((k.clone(), text(v)?))).collect()
     }
 }
 
@@ -153,35 +143,19 @@ mod tests {
     use super::*;
 
     fn node(id: &str) -> Node {
-        Node {
-            id: id.into(),
-            ..Default::default()
-        }
+        Node { id: id.into(), ..Default::default() }
     }
 
     #[test]
     fn a_node_id_says_who_asks() {
-        let view =
-            ProxyView::from_node(&node("sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local"))
-                .expect("reads");
-        assert_eq!(
-            (view.pod.as_str(), view.namespace.as_str(), view.lateen),
-            ("web-1", "shop", false)
-        );
-        assert_eq!(
-            view.addresses,
-            ["10.0.0.1".parse::<IpAddr>().expect("address")]
-        );
+        let view = ProxyView::from_node(&node("sidecar~10.0.0.1~web-1.shop~shop.svc.cluster.local")).expect("reads");
+        assert_eq!((view.pod.as_str(), view.namespace.as_str(), view.lateen), ("web-1", "shop", false));
+        assert_eq!(view.addresses, ["10.0.0.1".parse::<IpAddr>().expect("address")]);
     }
 
     #[test]
     fn other_ids_are_refused() {
-        for id in [
-            "",
-            "sidecar~1.1.1.1~a~b",
-            "ztunnel~1.1.1.1~a.b~c",
-            "sidecar~1.1.1.1",
-        ] {
+        for id in ["", "sidecar~1.1.1.1~a~b", "ztunnel~1.1.1.1~a.b~c", "sidecar~1.1.1.1"] {
             assert!(ProxyView::from_node(&node(id)).is_err(), "{id}");
         }
     }

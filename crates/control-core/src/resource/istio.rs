@@ -29,33 +29,18 @@ pub(super) fn parse<T: DeserializeOwned + Default>(mut object: Value) -> Result<
     let allocated = allocated_addresses(&object);
     let mut spec = object.get_mut("spec").map(Value::take).unwrap_or_default();
     drop_nulls(&mut spec);
-    let spec = if spec.is_null() {
-        T::default()
-    } else {
-        serde_json::from_value(spec).map_err(|e| format!("spec: {e}"))?
-    };
-    Ok(Config {
-        meta,
-        spec: Arc::new(spec),
-        allocated,
-    })
+    let spec =
+        if spec.is_null() { T::default() } else { serde_json::from_value(spec).map_err(|e| format!("spec: {e}"))? };
+    Ok(Config { meta, spec: Arc::new(spec), allocated })
 }
 
 fn allocated_addresses(object: &Value) -> Vec<(String, String)> {
-    let list = object
-        .pointer("/status/addresses")
-        .and_then(Value::as_array);
+    let list = object.pointer("/status/addresses").and_then(Value::as_array);
     list.into_iter()
         .flatten()
         .filter_map(|a| {
             let value = a.get("value")?.as_str()?.to_owned();
-            Some((
-                a.get("host")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default()
-                    .to_owned(),
-                value,
-            ))
+            Some((a.get("host").and_then(Value::as_str).unwrap_or_default().to_owned(), value))
         })
         .collect()
 }

@@ -43,34 +43,19 @@ const KINDS: [(Kind, &str, &str); 13] = [
     (Kind::Node, "", "Node"),
     (Kind::Namespace, "", "Namespace"),
     (Kind::ConfigMap, "", "ConfigMap"),
-    (
-        Kind::VirtualService,
-        "networking.istio.io",
-        "VirtualService",
-    ),
-    (
-        Kind::DestinationRule,
-        "networking.istio.io",
-        "DestinationRule",
-    ),
+    (Kind::VirtualService, "networking.istio.io", "VirtualService"),
+    (Kind::DestinationRule, "networking.istio.io", "DestinationRule"),
     (Kind::Gateway, "networking.istio.io", "Gateway"),
     (Kind::ServiceEntry, "networking.istio.io", "ServiceEntry"),
     (Kind::WorkloadEntry, "networking.istio.io", "WorkloadEntry"),
     (Kind::Sidecar, "networking.istio.io", "Sidecar"),
-    (
-        Kind::PeerAuthentication,
-        "security.istio.io",
-        "PeerAuthentication",
-    ),
+    (Kind::PeerAuthentication, "security.istio.io", "PeerAuthentication"),
 ];
 
 impl Kind {
     /// The kind by API group and name.
     pub fn find(group: &str, name: &str) -> Option<Self> {
-        KINDS
-            .iter()
-            .find(|(_, g, n)| *g == group && *n == name)
-            .map(|(kind, ..)| *kind)
+        KINDS.iter().find(|(_, g, n)| *g == group && *n == name).map(|(kind, ..)| *kind)
     }
 
     /// All kinds, with API group and name.
@@ -80,10 +65,7 @@ impl Kind {
 
     /// API group and name.
     pub fn group_and_name(self) -> (&'static str, &'static str) {
-        KINDS
-            .iter()
-            .find(|(kind, ..)| *kind == self)
-            .map_or(("", ""), |(_, group, name)| (group, name))
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or(("", ""), |(_, group, name)| (group, name))
     }
 }
 
@@ -101,22 +83,12 @@ pub struct Key {
 impl Key {
     /// A key from its parts.
     pub fn new(kind: Kind, namespace: &str, name: &str) -> Self {
-        Self {
-            kind,
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-        }
+        Self { kind, namespace: namespace.to_owned(), name: name.to_owned() }
     }
 
     /// The key of an object, if its kind is read. Istio objects without a namespace belong to `default`.
     pub fn of(object: &Value) -> Option<Self> {
-        let text = |value: &Value, key: &str| {
-            value
-                .get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let text = |value: &Value, key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let api_version = text(object, "apiVersion");
         let group = api_version.split_once('/').map_or("", |(group, _)| group);
         let kind = Kind::find(group, &text(object, "kind"))?;
@@ -126,11 +98,7 @@ impl Key {
             namespace = "default".into();
         }
         let name = text(metadata, "name");
-        (kind != Kind::ConfigMap || name == MESH_CONFIG_MAP).then_some(Self {
-            kind,
-            namespace,
-            name,
-        })
+        (kind != Kind::ConfigMap || name == MESH_CONFIG_MAP).then_some(Self { kind, namespace, name })
     }
 }
 

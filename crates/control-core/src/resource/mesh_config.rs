@@ -7,9 +7,7 @@ use thiserror::Error;
 
 /// Why settings of the mesh are refused.
 #[derive(Debug, Error)]
-#[error(
-    "the mesh configuration cannot be read: {0}; correct the key 'mesh' of ConfigMap istio-system/istio"
-)]
+#[error("the mesh configuration cannot be read: {0}; correct the key 'mesh' of ConfigMap istio-system/istio")]
 pub struct BadMeshConfig(String);
 
 /// Settings of the whole mesh; the accessors apply the defaults.
@@ -25,9 +23,7 @@ impl MeshConfig {
         if yaml.trim().is_empty() {
             return Ok(Self::default());
         }
-        serde_saphyr::from_str(yaml)
-            .map(|raw| Self { raw })
-            .map_err(|e| BadMeshConfig(e.to_string()))
+        serde_saphyr::from_str(yaml).map(|raw| Self { raw }).map_err(|e| BadMeshConfig(e.to_string()))
     }
 
     /// Trust domain of the mesh.
@@ -42,18 +38,12 @@ impl MeshConfig {
 
     /// May traffic go to destinations that no service is known for.
     pub fn allow_any(&self) -> bool {
-        self.raw
-            .outbound_traffic_policy
-            .as_ref()
-            .is_none_or(|p| p.mode != "REGISTRY_ONLY")
+        self.raw.outbound_traffic_policy.as_ref().is_none_or(|p| p.mode != "REGISTRY_ONLY")
     }
 
     /// Does inbound traffic go to the loopback address instead of the pod's own.
     pub fn inbound_to_localhost(&self) -> bool {
-        self.raw
-            .inbound_traffic_policy
-            .as_ref()
-            .is_some_and(|p| p.mode == "LOCALHOST")
+        self.raw.inbound_traffic_policy.as_ref().is_some_and(|p| p.mode == "LOCALHOST")
     }
 
     /// Is mutual TLS used between sidecars without being asked for.
@@ -78,43 +68,27 @@ impl MeshConfig {
 
     /// How often names are resolved.
     pub fn dns_refresh_rate(&self) -> Duration {
-        parsed(
-            self.raw.dns_refresh_rate.as_deref(),
-            Duration::from_secs(60),
-        )
+        parsed(self.raw.dns_refresh_rate.as_deref(), Duration::from_secs(60))
     }
 
     /// How long to wait for the first bytes of a connection; zero is forever.
     pub fn protocol_detection_timeout(&self) -> Duration {
-        parsed(
-            self.raw.protocol_detection_timeout.as_deref(),
-            Duration::ZERO,
-        )
+        parsed(self.raw.protocol_detection_timeout.as_deref(), Duration::ZERO)
     }
 
     /// Port of the outbound listener.
     pub fn outbound_port(&self) -> u32 {
-        self.raw
-            .proxy_listen_port
-            .filter(|p| *p != 0)
-            .unwrap_or(15001)
+        self.raw.proxy_listen_port.filter(|p| *p != 0).unwrap_or(15001)
     }
 
     /// Port of the inbound listener.
     pub fn inbound_port(&self) -> u32 {
-        self.raw
-            .proxy_inbound_listen_port
-            .filter(|p| *p != 0)
-            .unwrap_or(15006)
+        self.raw.proxy_inbound_listen_port.filter(|p| *p != 0).unwrap_or(15006)
     }
 
     /// Path normalization by name.
     pub fn path_normalization(&self) -> &str {
-        let wanted = self
-            .raw
-            .path_normalization
-            .as_ref()
-            .map_or("", |p| p.normalization.as_str());
+        let wanted = self.raw.path_normalization.as_ref().map_or("", |p| p.normalization.as_str());
         match wanted {
             "" | "DEFAULT" => "BASE",
             other => other,
@@ -132,16 +106,12 @@ fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
 }
 
 fn parsed(text: Option<&str>, default: Duration) -> Duration {
-    text.and_then(|t| duration::parse(t).ok())
-        .unwrap_or(default)
+    text.and_then(|t| duration::parse(t).ok()).unwrap_or(default)
 }
 
 /// Reads the ConfigMap of the mesh.
 pub(super) fn of_config_map(object: &Value) -> Result<MeshConfig, String> {
-    let yaml = object
-        .pointer("/data/mesh")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
+    let yaml = object.pointer("/data/mesh").and_then(Value::as_str).unwrap_or_default();
     MeshConfig::parse(yaml).map_err(|e| e.to_string())
 }
 
@@ -151,18 +121,10 @@ mod tests {
 
     #[test]
     fn settings_are_read_over_the_defaults() {
-        let mesh = MeshConfig::parse(
-            "accessLogFile: /dev/stdout\noutboundTrafficPolicy:\n  mode: REGISTRY_ONLY\n",
-        );
+        let mesh = MeshConfig::parse("accessLogFile: /dev/stdout\noutboundTrafficPolicy:\n  mode: REGISTRY_ONLY\n");
         let mesh = mesh.expect("reads");
-        assert_eq!(
-            (mesh.access_log_file(), mesh.allow_any()),
-            (Some("/dev/stdout"), false)
-        );
-        assert_eq!(
-            (mesh.trust_domain(), mesh.auto_mtls(), mesh.outbound_port()),
-            ("cluster.local", true, 15001)
-        );
+        assert_eq!((mesh.access_log_file(), mesh.allow_any()), (Some("/dev/stdout"), false));
+        assert_eq!((mesh.trust_domain(), mesh.auto_mtls(), mesh.outbound_port()), ("cluster.local", true, 15001));
         assert_eq!(MeshConfig::parse("").expect("reads"), MeshConfig::default());
         assert!(MeshConfig::parse("accessLogFile: [").is_err());
     }

@@ -23,19 +23,10 @@ impl Meta {
         let Some(meta) = object.get("metadata") else {
             return Self::default();
         };
-        let text = |key: &str| {
-            meta.get(key)
-                .and_then(Value::as_str)
-                .unwrap_or_default()
-                .to_owned()
-        };
+        let text = |key: &str| meta.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
         let namespace = text("namespace");
         Self {
-            namespace: if namespace.is_empty() {
-                "default".into()
-            } else {
-                namespace
-            },
+            namespace: if namespace.is_empty() { "default".into() } else { namespace },
             name: text("name"),
             labels: string_map(meta.get("labels")),
             annotations: string_map(meta.get("annotations")),
@@ -54,7 +45,5 @@ pub(super) fn string_map(value: Option<&Value>) -> BTreeMap<String, String> {
     let Some(Value::Object(map)) = value else {
         return BTreeMap::new();
     };
-    map.iter()
-        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-        .collect()
+    map.iter().filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect()
 }

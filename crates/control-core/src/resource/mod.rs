@@ -84,10 +84,7 @@ pub fn parse(object: Value) -> Result<(Key, Resource), ParseError> {
         kind: text(&object, "kind").to_owned(),
         api_version: text(&object, "apiVersion").to_owned(),
     })?;
-    let parsed = parse_kind(&key, object).map_err(|reason| ParseError::Malformed {
-        key: key.clone(),
-        reason,
-    })?;
+    let parsed = parse_kind(&key, object).map_err(|reason| ParseError::Malformed { key: key.clone(), reason })?;
     Ok((key, parsed))
 }
 

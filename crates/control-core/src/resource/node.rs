@@ -25,8 +25,5 @@ pub(super) fn parse(object: &Value) -> Node {
             .unwrap_or_default(),
         subzone: label("topology.istio.io/subzone").unwrap_or_default(),
     };
-    Node {
-        name: meta.name,
-        locality,
-    }
+    Node { name: meta.name, locality }
 }

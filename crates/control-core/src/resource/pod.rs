@@ -33,43 +33,26 @@ pub struct Pod {
 impl Pod {
     /// Has it a sidecar that accepts mesh TLS.
     pub fn has_mesh_tls(&self) -> bool {
-        self.labels
-            .get("security.istio.io/tlsMode")
-            .map(String::as_str)
-            == Some("istio")
+        self.labels.get("security.istio.io/tlsMode").map(String::as_str) == Some("istio")
     }
 }
 
 /// Reads a Pod.
 pub(super) fn parse(object: Value) -> Result<Pod, String> {
     let meta = Meta::of(&object);
-    let text = |path: &str| {
-        object
-            .pointer(path)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned()
-    };
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_owned();
     let ended = matches!(text("/status/phase").as_str(), "Succeeded" | "Failed");
     let service_account = match text("/spec/serviceAccountName") {
         name if name.is_empty() => "default".into(),
         name => name,
     };
     Ok(Pod {
-        addresses: if ended {
-            Vec::new()
-        } else {
-            addresses(&object)
-        },
+        addresses: if ended { Vec::new() } else { addresses(&object) },
         service_account,
         node: text("/spec/nodeName"),
         workload: workload_name(&object, &meta),
-        host_network: object
-            .pointer("/spec/hostNetwork")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
-        dns: Some((text("/spec/hostname"), text("/spec/subdomain")))
-            .filter(|(h, s)| !h.is_empty() && !s.is_empty()),
+        host_network: object.pointer("/spec/hostNetwork").and_then(Value::as_bool).unwrap_or(false),
+        dns: Some((text("/spec/hostname"), text("/spec/subdomain"))).filter(|(h, s)| !h.is_empty() && !s.is_empty()),
         ports: named_ports(&object),
         namespace: meta.namespace,
         name: meta.name,
@@ -79,42 +62,25 @@ pub(super) fn parse(object: Value) -> Result<Pod, String> {
 
 fn addresses(object: &Value) -> Vec<IpAddr> {
     let list = object.pointer("/status/podIPs").and_then(Value::as_array);
-    let mut all: Vec<IpAddr> = list
-        .into_iter()
-        .flatten()
-        .filter_map(|a| a.get("ip")?.as_str()?.parse().ok())
-        .collect();
+    let mut all: Vec<IpAddr> = list.into_iter().flatten().filter_map(|a| a.get("ip")?.as_str()?.parse().ok()).collect();
     if all.is_empty() {
-        all.extend(
-            object
-                .pointer("/status/podIP")
-                .and_then(Value::as_str)
-                .and_then(|a| a.parse::<IpAddr>().ok()),
-        );
+        all.extend(object.pointer("/status/podIP").and_then(Value::as_str).and_then(|a| a.parse::<IpAddr>().ok()));
     }
     all
 }
 
 /// The Deployment behind a ReplicaSet, another controller by its own name, or the pod itself.
 fn workload_name(object: &Value, meta: &Meta) -> String {
-    let owners = object
-        .pointer("/metadata/ownerReferences")
-        .and_then(Value::as_array);
+    let owners = object.pointer("/metadata/ownerReferences").and_then(Value::as_array);
     let controller = owners
         .into_iter()
         .flatten()
-        .find(|o| {
-            o.get("controller")
-                .and_then(Value::as_bool)
-                .unwrap_or(false)
-        })
+        .find(|o| o.get("controller").and_then(Value::as_bool).unwrap_or(false))
         .and_then(|o| Some((o.get("kind")?.as_str()?, o.get("name")?.as_str()?)));
     match controller {
         Some(("ReplicaSet", name)) => {
             let hash = meta.labels.get("pod-template-hash");
-            hash.and_then(|h| name.strip_suffix(h.as_str())?.strip_suffix('-'))
-                .unwrap_or(name)
-                .to_owned()
+            hash.and_then(|h| name.strip_suffix(h.as_str())?.strip_suffix('-')).unwrap_or(name).to_owned()
         }
         Some((_, name)) => name.to_owned(),
         None => meta.name.clone(),
@@ -123,10 +89,7 @@ fn workload_name(object: &Value, meta: &Meta) -> String {
 
 fn named_ports(object: &Value) -> BTreeMap<String, u16> {
     let containers = ["/spec/containers", "/spec/initContainers"];
-    let all = containers
-        .iter()
-        .filter_map(|path| object.pointer(path)?.as_array())
-        .flatten();
+    let all = containers.iter().filter_map(|path| object.pointer(path)?.as_array()).flatten();
     all.filter_map(|c| c.get("ports")?.as_array())
         .flatten()
         .filter_map(|p| {

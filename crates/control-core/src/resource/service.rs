@@ -122,16 +122,9 @@ pub(super) fn parse(object: Value) -> Result<Service, String> {
         (None, "None") => Resolution::Passthrough,
         _ => Resolution::Endpoints,
     };
-    let ports = spec
-        .get("ports")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let ports = spec.get("ports").and_then(Value::as_array).into_iter().flatten();
     Ok(Service {
-        hostname: Hostname::new(&format!(
-            "{}.{}.svc.cluster.local",
-            meta.name, meta.namespace
-        )),
+        hostname: Hostname::new(&format!("{}.{}.svc.cluster.local", meta.name, meta.namespace)),
         source: Key::new(Kind::Service, &meta.namespace, &meta.name),
         registry: Registry::Kubernetes,
         ports: ports.filter_map(port).collect(),
@@ -143,20 +136,13 @@ pub(super) fn parse(object: Value) -> Result<Service, String> {
         selector: string_map(spec.get("selector")),
         subject_alt_names: Vec::new(),
         alias,
-        publish_not_ready: spec
-            .get("publishNotReadyAddresses")
-            .and_then(Value::as_bool)
-            .unwrap_or(false),
+        publish_not_ready: spec.get("publishNotReadyAddresses").and_then(Value::as_bool).unwrap_or(false),
         created: meta.created,
     })
 }
 
 fn addresses(spec: &Value, cluster_ip: &str) -> Vec<String> {
-    let list = spec
-        .get("clusterIPs")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten();
+    let list = spec.get("clusterIPs").and_then(Value::as_array).into_iter().flatten();
     let mut all: Vec<String> = list.filter_map(|a| Some(a.as_str()?.to_owned())).collect();
     if all.is_empty() {
         all.push(cluster_ip.to_owned());
@@ -169,38 +155,18 @@ fn export_to(meta: &Meta) -> Vec<String> {
     let Some(list) = meta.annotations.get(EXPORT_TO) else {
         return Vec::new();
     };
-    list.split(',')
-        .map(|n| n.trim().to_owned())
-        .filter(|n| !n.is_empty())
-        .collect()
+    list.split(',').map(|n| n.trim().to_owned()).filter(|n| !n.is_empty()).collect()
 }
 
 fn port(value: &Value) -> Option<ServicePort> {
     let text = |key: &str| value.get(key).and_then(Value::as_str);
     let number = u16::try_from(value.get("port")?.as_u64()?).ok()?;
     let name = text("name").unwrap_or_default();
-    let protocol = Protocol::of_service_port(
-        number,
-        name,
-        text("appProtocol"),
-        text("protocol").unwrap_or("TCP"),
-    );
+    let protocol = Protocol::of_service_port(number, name, text("appProtocol"), text("protocol").unwrap_or("TCP"));
     let target = match value.get("targetPort") {
-        Some(Value::String(name)) => name
-            .parse()
-            .map_or_else(|_| TargetPort::Name(name.clone()), TargetPort::Number),
-        Some(other) => TargetPort::Number(
-            u16::try_from(other.as_u64()?)
-                .ok()
-                .filter(|n| *n != 0)
-                .unwrap_or(number),
-        ),
+        Some(Value::String(name)) => name.parse().map_or_else(|_| TargetPort::Name(name.clone()), TargetPort::Number),
+        Some(other) => TargetPort::Number(u16::try_from(other.as_u64()?).ok().filter(|n| *n != 0).unwrap_or(number)),
         None => TargetPort::Number(number),
     };
-    (protocol != Protocol::Udp).then(|| ServicePort {
-        number,
-        name: name.to_owned(),
-        protocol,
-        target,
-    })
+    (protocol != Protocol::Udp).then(|| ServicePort { number, name: name.to_owned(), protocol, target })
 }

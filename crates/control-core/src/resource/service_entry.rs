@@ -19,11 +19,7 @@ pub fn services_of_entry(entry: &Config<ServiceEntry>) -> Vec<Service> {
         resolution: resolution(spec),
         external: spec.location != Some(Location::MeshInternal),
         export_to: spec.export_to.clone(),
-        selector: spec
-            .workload_selector
-            .as_ref()
-            .map(|s| s.labels.clone())
-            .unwrap_or_default(),
+        selector: spec.workload_selector.as_ref().map(|s| s.labels.clone()).unwrap_or_default(),
         subject_alt_names: spec.subject_alt_names.clone(),
         alias: None,
         publish_not_ready: false,
@@ -36,10 +32,7 @@ fn allocated(entry: &Config<ServiceEntry>, host: &str) -> Vec<String> {
     if !entry.spec.addresses.is_empty() {
         return Vec::new();
     }
-    let for_host = entry
-        .allocated
-        .iter()
-        .filter(|(h, _)| h.is_empty() || h == host);
+    let for_host = entry.allocated.iter().filter(|(h, _)| h.is_empty() || h == host);
     for_host.map(|(_, address)| address.clone()).collect()
 }
 
@@ -55,11 +48,7 @@ fn resolution(spec: &ServiceEntry) -> Resolution {
 
 fn port(port: &lateen_api::istio::ServicePort) -> Option<ServicePort> {
     let number = u16::try_from(port.number).ok()?;
-    let target = port
-        .target_port
-        .and_then(|t| u16::try_from(t).ok())
-        .filter(|t| *t != 0)
-        .unwrap_or(number);
+    let target = port.target_port.and_then(|t| u16::try_from(t).ok()).filter(|t| *t != 0).unwrap_or(number);
     let protocol = Protocol::parse(&port.protocol);
     (protocol != Protocol::Udp).then(|| ServicePort {
         number,

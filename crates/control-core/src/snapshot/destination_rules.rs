@@ -31,11 +31,8 @@ impl DestinationRules {
     pub(crate) fn build(all: &[Config<api::DestinationRule>]) -> Self {
         let mut by_namespace: BTreeMap<String, Vec<TrafficRule>> = BTreeMap::new();
         for config in all {
-            let rules = by_namespace
-                .entry(config.meta.namespace.clone())
-                .or_default();
-            let host =
-                Hostname::resolve(&config.spec.host, &config.meta.namespace, "cluster.local");
+            let rules = by_namespace.entry(config.meta.namespace.clone()).or_default();
+            let host = Hostname::resolve(&config.spec.host, &config.meta.namespace, "cluster.local");
             let same = rules.iter_mut().find(|r| {
                 r.host == host
                     && r.spec.workload_selector == config.spec.workload_selector
@@ -64,9 +61,7 @@ impl DestinationRules {
         let fitting = rules.iter().filter(|r| r.host.covers(host) && applies(r));
         fitting.min_by(|a, b| {
             let unselective = |r: &TrafficRule| r.spec.workload_selector.is_none();
-            a.host
-                .by_specificity(&b.host)
-                .then(unselective(a).cmp(&unselective(b)))
+            a.host.by_specificity(&b.host).then(unselective(a).cmp(&unselective(b)))
         })
     }
 }
@@ -96,23 +91,18 @@ impl Snapshot {
         service_namespace: &str,
     ) -> Option<&TrafficRule> {
         let selected = |r: &TrafficRule| match &r.spec.workload_selector {
-            Some(selector) => {
-                r.namespace == namespace && labels::contains_all(workload, &selector.match_labels)
-            }
+            Some(selector) => r.namespace == namespace && labels::contains_all(workload, &selector.match_labels),
             None => true,
         };
-        let exported = |r: &TrafficRule| {
-            self.sees_destination_rule(namespace, &r.namespace, &r.spec.export_to)
-        };
+        let exported = |r: &TrafficRule| self.sees_destination_rule(namespace, &r.namespace, &r.spec.export_to);
         let root = self.mesh.root_namespace();
         if namespace != root
             && let Some(own) = self.destination_rules.best(namespace, host, selected)
         {
             return Some(own);
         }
-        [service_namespace, root].iter().find_map(|ns| {
-            self.destination_rules
-                .best(ns, host, |r| exported(r) && selected(r))
-        })
+        [service_namespace, root]
+            .iter()
+            .find_map(|ns| self.destination_rules.best(ns, host, |r| exported(r) && selected(r)))
     }
 }

@@ -44,13 +44,8 @@ impl ServiceEndpoints {
 
     /// Namespaces and service accounts behind the service.
     pub fn accounts(&self) -> BTreeSet<(&str, &str)> {
-        let all = self
-            .by_port
-            .values()
-            .flatten()
-            .filter(|e| !e.service_account.is_empty());
-        all.map(|e| (e.namespace.as_str(), e.service_account.as_str()))
-            .collect()
+        let all = self.by_port.values().flatten().filter(|e| !e.service_account.is_empty());
+        all.map(|e| (e.namespace.as_str(), e.service_account.as_str())).collect()
     }
 
     /// Do all endpoints accept mesh TLS, and is there one.
@@ -61,11 +56,7 @@ impl ServiceEndpoints {
 
     /// Addresses of all endpoints.
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
-        self.by_port
-            .values()
-            .flatten()
-            .filter_map(|e| e.address.parse().ok())
-            .collect()
+        self.by_port.values().flatten().filter_map(|e| e.address.parse().ok()).collect()
     }
 }
 
@@ -109,10 +100,7 @@ impl EndpointIndex {
         }
         if let Some(new) = endpoints {
             for address in new.addresses() {
-                self.by_address
-                    .entry(address)
-                    .or_default()
-                    .insert(id.clone());
+                self.by_address.entry(address).or_default().insert(id.clone());
             }
             self.by_service.insert(id, new);
         }

@@ -28,10 +28,7 @@ impl PeerAuthentications {
     pub(crate) fn build(all: Vec<Config<api::PeerAuthentication>>) -> Self {
         let mut by_namespace: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for config in all {
-            by_namespace
-                .entry(config.meta.namespace.clone())
-                .or_default()
-                .push(config);
+            by_namespace.entry(config.meta.namespace.clone()).or_default().push(config);
         }
         Self { by_namespace }
     }
@@ -41,27 +38,18 @@ impl PeerAuthentications {
     }
 
     fn for_namespace(&self, namespace: &str) -> Option<api::MutualTlsMode> {
-        let all = self
-            .in_namespace(namespace)
-            .iter()
-            .find(|c| selector(c).is_none());
+        let all = self.in_namespace(namespace).iter().find(|c| selector(c).is_none());
         all.and_then(|c| mode(c.spec.mtls))
     }
 }
 
 /// The labels that a policy selects by, if it selects.
 fn selector(config: &Config<api::PeerAuthentication>) -> Option<&BTreeMap<String, String>> {
-    config
-        .spec
-        .selector
-        .as_ref()
-        .map(|s| &s.match_labels)
-        .filter(|l| !l.is_empty())
+    config.spec.selector.as_ref().map(|s| &s.match_labels).filter(|l| !l.is_empty())
 }
 
 fn mode(mtls: Option<api::MutualTls>) -> Option<api::MutualTlsMode> {
-    mtls.and_then(|m| m.mode)
-        .filter(|m| *m != api::MutualTlsMode::Unset)
+    mtls.and_then(|m| m.mode).filter(|m| *m != api::MutualTlsMode::Unset)
 }
 
 fn effective(mode: api::MutualTlsMode) -> MtlsMode {
@@ -90,11 +78,7 @@ impl WorkloadMtls {
 
 impl Snapshot {
     /// What a workload accepts: its own policy, else its namespace's, else the mesh's, else PERMISSIVE.
-    pub fn workload_mtls(
-        &self,
-        namespace: &str,
-        workload: &BTreeMap<String, String>,
-    ) -> WorkloadMtls {
+    pub fn workload_mtls(&self, namespace: &str, workload: &BTreeMap<String, String>) -> WorkloadMtls {
         let policies = &self.peer_authentications;
         let root = self.mesh.root_namespace();
         let inherited = self.namespace_mtls(namespace);
@@ -104,22 +88,15 @@ impl Snapshot {
             .filter(|_| namespace != root)
             .find(|c| selector(c).is_some_and(|s| labels::contains_all(workload, s)));
         let Some(own) = own else {
-            return WorkloadMtls {
-                default: inherited,
-                ports: BTreeMap::new(),
-            };
+            return WorkloadMtls { default: inherited, ports: BTreeMap::new() };
         };
         let default = mode(own.spec.mtls).map_or(inherited, effective);
-        let ports = own.spec.port_level_mtls.iter().filter_map(|(port, mtls)| {
-            Some((
-                port.parse().ok()?,
-                mode(Some(*mtls)).map_or(default, effective),
-            ))
-        });
-        WorkloadMtls {
-            default,
-            ports: ports.collect(),
-        }
+        let ports = own
+            .spec
+            .port_level_mtls
+            .iter()
+            .filter_map(|(port, mtls)| Some((port.parse().ok()?, mode(Some(*mtls)).map_or(default, effective))));
+        WorkloadMtls { default, ports: ports.collect() }
     }
 
     /// What workloads of a namespace accept that no policy of their own is for.

@@ -28,15 +28,9 @@ impl ServiceIndex {
         services.sort_by(|a, b| order(a).cmp(&order(b)));
         for service in &services {
             for port in &service.ports {
-                self.by_port
-                    .entry(port.number)
-                    .or_default()
-                    .insert(host.clone());
+                self.by_port.entry(port.number).or_default().insert(host.clone());
             }
-            self.by_namespace
-                .entry(service.namespace().to_owned())
-                .or_default()
-                .insert(host.clone());
+            self.by_namespace.entry(service.namespace().to_owned()).or_default().insert(host.clone());
         }
         self.by_host.insert(host.clone(), services);
     }
@@ -59,30 +53,18 @@ impl ServiceIndex {
     /// Services that have a port of this number.
     pub fn with_port(&self, port: u16) -> impl Iterator<Item = &Arc<Service>> {
         let hosts = self.by_port.get(&port).into_iter().flatten();
-        hosts
-            .flat_map(|h| self.of_host(h))
-            .filter(move |s| s.port(port).is_some())
+        hosts.flat_map(|h| self.of_host(h)).filter(move |s| s.port(port).is_some())
     }
 
     /// Services of a namespace.
-    pub fn in_namespace<'a>(
-        &'a self,
-        namespace: &'a str,
-    ) -> impl Iterator<Item = &'a Arc<Service>> {
+    pub fn in_namespace<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = &'a Arc<Service>> {
         let hosts = self.by_namespace.get(namespace).into_iter().flatten();
-        hosts
-            .flat_map(|h| self.of_host(h))
-            .filter(move |s| s.namespace() == namespace)
+        hosts.flat_map(|h| self.of_host(h)).filter(move |s| s.namespace() == namespace)
     }
 }
 
 fn order(service: &Service) -> (bool, &str, &str, &str) {
-    (
-        service.registry != Registry::Kubernetes,
-        &service.created,
-        service.namespace(),
-        service.name(),
-    )
+    (service.registry != Registry::Kubernetes, &service.created, service.namespace(), service.name())
 }
 
 fn remove<K: Ord + Clone + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(

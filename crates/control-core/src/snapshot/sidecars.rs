@@ -18,44 +18,24 @@ impl Sidecars {
     pub(crate) fn build(all: Vec<Config<api::Sidecar>>) -> Self {
         let mut by_namespace: BTreeMap<String, Vec<_>> = BTreeMap::new();
         for config in all {
-            by_namespace
-                .entry(config.meta.namespace.clone())
-                .or_default()
-                .push(config);
+            by_namespace.entry(config.meta.namespace.clone()).or_default().push(config);
         }
         Self { by_namespace }
     }
 
     fn without_selector(&self, namespace: &str) -> Option<&Config<api::Sidecar>> {
-        self.by_namespace
-            .get(namespace)?
-            .iter()
-            .find(|s| selector(s).is_none())
+        self.by_namespace.get(namespace)?.iter().find(|s| selector(s).is_none())
     }
 }
 
 fn selector(config: &Config<api::Sidecar>) -> Option<&BTreeMap<String, String>> {
-    config
-        .spec
-        .workload_selector
-        .as_ref()
-        .map(|s| &s.labels)
-        .filter(|l| !l.is_empty())
+    config.spec.workload_selector.as_ref().map(|s| &s.labels).filter(|l| !l.is_empty())
 }
 
 impl Snapshot {
     /// The Sidecar for a workload: one that selects it, else its namespace's, else the root namespace's.
-    pub fn sidecar(
-        &self,
-        namespace: &str,
-        workload: &BTreeMap<String, String>,
-    ) -> Option<&Config<api::Sidecar>> {
-        let own = self
-            .sidecars
-            .by_namespace
-            .get(namespace)
-            .into_iter()
-            .flatten();
+    pub fn sidecar(&self, namespace: &str, workload: &BTreeMap<String, String>) -> Option<&Config<api::Sidecar>> {
+        let own = self.sidecars.by_namespace.get(namespace).into_iter().flatten();
         own.clone()
             .find(|s| selector(s).is_some_and(|l| labels::contains_all(workload, l)))
             .or_else(|| self.sidecars.without_selector(namespace))
@@ -75,10 +55,7 @@ impl EgressScope {
     /// The scope that `sidecar`, an object that applies to workloads of `namespace`, sets.
     pub fn new(sidecar: Option<&Config<api::Sidecar>>, namespace: &str) -> Self {
         let restricting = sidecar.filter(|s| !s.spec.egress.is_empty());
-        Self {
-            sidecar: restricting.map(|s| s.spec.clone()),
-            namespace: namespace.to_owned(),
-        }
+        Self { sidecar: restricting.map(|s| s.spec.clone()), namespace: namespace.to_owned() }
     }
 
     /// Is `host` of an object in `namespace` in reach on `port`.
@@ -92,11 +69,7 @@ impl EgressScope {
                 (Some(own), Some(asked)) => own == u32::from(asked),
                 _ => true,
             };
-            right_port
-                && listener
-                    .hosts
-                    .iter()
-                    .any(|entry| self.entry_includes(entry, namespace, host))
+            right_port && listener.hosts.iter().any(|entry| self.entry_includes(entry, namespace, host))
         })
     }
 

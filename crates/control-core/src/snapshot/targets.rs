@@ -24,11 +24,7 @@ impl Snapshot {
     pub fn service_targets(&self, addresses: &[IpAddr]) -> Vec<ServiceTarget> {
         let mut found: BTreeMap<_, ServiceTarget> = BTreeMap::new();
         for address in addresses {
-            let selected = self
-                .pods
-                .get(address)
-                .map(|pod| self.selecting_targets(pod))
-                .unwrap_or_default();
+            let selected = self.pods.get(address).map(|pod| self.selecting_targets(pod)).unwrap_or_default();
             for target in selected.into_iter().chain(self.endpoint_targets(*address)) {
                 let service = &target.service;
                 let key = (
@@ -46,8 +42,7 @@ impl Snapshot {
 
     fn selecting_targets(&self, pod: &Pod) -> Vec<ServiceTarget> {
         let services = self.services.in_namespace(&pod.namespace);
-        let selecting = services
-            .filter(|s| !s.selector.is_empty() && labels::contains_all(&pod.labels, &s.selector));
+        let selecting = services.filter(|s| !s.selector.is_empty() && labels::contains_all(&pod.labels, &s.selector));
         selecting
             .flat_map(|service| {
                 service.ports.iter().filter_map(|port| {
@@ -55,11 +50,7 @@ impl Snapshot {
                         TargetPort::Number(number) => *number,
                         TargetPort::Name(name) => *pod.ports.get(name)?,
                     };
-                    Some(ServiceTarget {
-                        service: service.clone(),
-                        port: port.clone(),
-                        target_port,
-                    })
+                    Some(ServiceTarget { service: service.clone(), port: port.clone(), target_port })
                 })
             })
             .collect()
@@ -68,21 +59,12 @@ impl Snapshot {
     fn endpoint_targets(&self, address: IpAddr) -> Vec<ServiceTarget> {
         let mut targets = Vec::new();
         for (host, namespace) in self.endpoints.at_address(address) {
-            let service = self
-                .services
-                .of_host(host)
-                .iter()
-                .find(|s| s.namespace() == namespace);
-            let (Some(service), Some(endpoints)) =
-                (service, self.endpoints.of_service(host, namespace))
-            else {
+            let service = self.services.of_host(host).iter().find(|s| s.namespace() == namespace);
+            let (Some(service), Some(endpoints)) = (service, self.endpoints.of_service(host, namespace)) else {
                 continue;
             };
             for port in &service.ports {
-                let here = endpoints
-                    .of_port(port.number)
-                    .iter()
-                    .filter(|e| e.address.parse() == Ok(address));
+                let here = endpoints.of_port(port.number).iter().filter(|e| e.address.parse() == Ok(address));
                 targets.extend(here.map(|e| ServiceTarget {
                     service: service.clone(),
                     port: port.clone(),

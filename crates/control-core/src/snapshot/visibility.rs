@@ -26,12 +26,7 @@ impl Snapshot {
     }
 
     /// Does `namespace` see a DestinationRule of `owner` that has this `exportTo`.
-    pub fn sees_destination_rule(
-        &self,
-        namespace: &str,
-        owner: &str,
-        export_to: &[String],
-    ) -> bool {
+    pub fn sees_destination_rule(&self, namespace: &str, owner: &str, export_to: &[String]) -> bool {
         let list = first_given(export_to, &self.mesh.raw.default_destination_rule_export_to);
         list.is_empty() || exported(list, owner, namespace)
     }

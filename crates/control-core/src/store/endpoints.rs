@@ -10,8 +10,7 @@ use lateen_mesh::{Hostname, Locality, labels};
 use super::Store;
 use crate::reads::{Changes, Fact};
 use crate::resource::{
-    Config, EndpointSlice, Key, Kind, Pod, Resource, Service, ServicePort, SliceEndpoint,
-    TargetPort,
+    Config, EndpointSlice, Key, Kind, Pod, Resource, Service, ServicePort, SliceEndpoint, TargetPort,
 };
 use crate::snapshot::{Endpoint, ServiceEndpoints};
 
@@ -36,12 +35,7 @@ impl Store {
             by_port.insert(port.number, all.into_iter().map(Arc::new).collect());
         }
         let endpoints = ServiceEndpoints { by_port };
-        self.set_endpoints(
-            &service.hostname,
-            service.namespace(),
-            Some(Arc::new(endpoints)),
-            changes,
-        );
+        self.set_endpoints(&service.hostname, service.namespace(), Some(Arc::new(endpoints)), changes);
     }
 
     pub(super) fn set_endpoints(
@@ -57,17 +51,9 @@ impl Store {
         }
         Arc::make_mut(&mut self.state.endpoints).replace(host, namespace, new.clone());
         let none = ServiceEndpoints::default();
-        let (old, new) = (
-            old.as_deref().unwrap_or(&none),
-            new.as_deref().unwrap_or(&none),
-        );
+        let (old, new) = (old.as_deref().unwrap_or(&none), new.as_deref().unwrap_or(&none));
         changes.add(Fact::Endpoints(host.clone()));
-        let tls = |e: &ServiceEndpoints| {
-            e.by_port
-                .keys()
-                .map(|p| (*p, e.all_mesh_tls(*p)))
-                .collect::<Vec<_>>()
-        };
+        let tls = |e: &ServiceEndpoints| e.by_port.keys().map(|p| (*p, e.all_mesh_tls(*p))).collect::<Vec<_>>();
         if old.accounts() != new.accounts() || tls(old) != tls(new) {
             changes.add(Fact::Accounts(host.clone()));
         }
@@ -86,55 +72,29 @@ impl Store {
 
     fn slice_endpoints(&self, service: &Service, port: &ServicePort) -> Vec<Endpoint> {
         let id = (service.namespace().to_owned(), service.name().to_owned());
-        let slices = self
-            .slices
-            .get(&id)
-            .into_iter()
-            .flatten()
-            .filter_map(|key| match self.objects.get(key) {
-                Some(Resource::EndpointSlice(slice)) => Some(slice),
-                _ => None,
-            });
-        let mut all: Vec<Endpoint> = slices
-            .flat_map(|slice| self.of_slice(service, slice, port))
-            .collect();
+        let slices = self.slices.get(&id).into_iter().flatten().filter_map(|key| match self.objects.get(key) {
+            Some(Resource::EndpointSlice(slice)) => Some(slice),
+            _ => None,
+        });
+        let mut all: Vec<Endpoint> = slices.flat_map(|slice| self.of_slice(service, slice, port)).collect();
         if !service.selector.is_empty() {
             all.extend(self.selected_entries(service, port));
         }
         if let Some(alias) = &service.alias {
-            all.push(Endpoint {
-                address: alias.clone(),
-                port: port.number,
-                ..blank(service)
-            });
+            all.push(Endpoint { address: alias.clone(), port: port.number, ..blank(service) });
         }
         all
     }
 
-    fn of_slice(
-        &self,
-        service: &Service,
-        slice: &EndpointSlice,
-        port: &ServicePort,
-    ) -> Vec<Endpoint> {
+    fn of_slice(&self, service: &Service, slice: &EndpointSlice, port: &ServicePort) -> Vec<Endpoint> {
         let Some((_, number)) = slice.ports.iter().find(|(name, _)| *name == port.name) else {
             return Vec::new();
         };
-        let usable = slice
-            .endpoints
-            .iter()
-            .filter(|e| e.ready || service.publish_not_ready);
-        usable
-            .filter_map(|e| self.of_slice_endpoint(service, e, *number))
-            .collect()
+        let usable = slice.endpoints.iter().filter(|e| e.ready || service.publish_not_ready);
+        usable.filter_map(|e| self.of_slice_endpoint(service, e, *number)).collect()
     }
 
-    fn of_slice_endpoint(
-        &self,
-        service: &Service,
-        endpoint: &SliceEndpoint,
-        port: u16,
-    ) -> Option<Endpoint> {
+    fn of_slice_endpoint(&self, service: &Service, endpoint: &SliceEndpoint, port: u16) -> Option<Endpoint> {
         let address = endpoint.addresses.first()?;
         let pod = self.pod_behind(endpoint, address);
         let mut locality = self.node_locality(pod.map_or(&endpoint.node, |p| &p.node));
@@ -160,8 +120,7 @@ impl Store {
 
     fn pod_behind(&self, endpoint: &SliceEndpoint, address: &str) -> Option<&Pod> {
         if let Some((namespace, name)) = &endpoint.pod
-            && let Some(Resource::Pod(pod)) =
-                self.objects.get(&Key::new(Kind::Pod, namespace, name))
+            && let Some(Resource::Pod(pod)) = self.objects.get(&Key::new(Kind::Pod, namespace, name))
         {
             return Some(pod);
         }
@@ -185,38 +144,24 @@ impl Store {
             all.extend(self.selected_entries(service, port));
             return all;
         }
-        let listed = entry
-            .spec
-            .endpoints
-            .iter()
-            .map(|e| of_entry(service, port, e, &entry.meta.namespace, ""));
+        let listed = entry.spec.endpoints.iter().map(|e| of_entry(service, port, e, &entry.meta.namespace, ""));
         let mut all: Vec<Endpoint> = listed.collect();
         let by_name = matches!(
             entry.spec.resolution,
-            Some(
-                api::Resolution::Dns | api::Resolution::DnsRoundRobin | api::Resolution::DynamicDns
-            )
+            Some(api::Resolution::Dns | api::Resolution::DnsRoundRobin | api::Resolution::DynamicDns)
         );
         if all.is_empty() && by_name && !service.hostname.is_wildcard() {
             let number = target_number(port).unwrap_or(port.number);
-            all.push(Endpoint {
-                address: service.hostname.to_string(),
-                port: number,
-                ..blank(service)
-            });
+            all.push(Endpoint { address: service.hostname.to_string(), port: number, ..blank(service) });
         }
         all
     }
 
     fn selected_pods(&self, service: &Service, port: &ServicePort) -> Vec<Endpoint> {
-        let pods = self
-            .in_namespace(Kind::Pod, service.namespace())
-            .filter_map(|r| match r {
-                Resource::Pod(pod) if labels::contains_all(&pod.labels, &service.selector) => {
-                    Some(pod)
-                }
-                _ => None,
-            });
+        let pods = self.in_namespace(Kind::Pod, service.namespace()).filter_map(|r| match r {
+            Resource::Pod(pod) if labels::contains_all(&pod.labels, &service.selector) => Some(pod),
+            _ => None,
+        });
         pods.filter_map(|pod| {
             Some(Endpoint {
                 address: pod.addresses.first()?.to_string(),
@@ -235,20 +180,14 @@ impl Store {
     }
 
     fn selected_entries(&self, service: &Service, port: &ServicePort) -> Vec<Endpoint> {
-        let entries = self
-            .in_namespace(Kind::WorkloadEntry, service.namespace())
-            .filter_map(|r| match r {
-                Resource::WorkloadEntry(entry)
-                    if labels::contains_all(&entry.spec.labels, &service.selector) =>
-                {
-                    Some(entry)
-                }
-                _ => None,
-            });
+        let entries = self.in_namespace(Kind::WorkloadEntry, service.namespace()).filter_map(|r| match r {
+            Resource::WorkloadEntry(entry) if labels::contains_all(&entry.spec.labels, &service.selector) => {
+                Some(entry)
+            }
+            _ => None,
+        });
         entries
-            .map(|e: &Config<api::WorkloadEntry>| {
-                of_entry(service, port, &e.spec, &e.meta.namespace, &e.meta.name)
-            })
+            .map(|e: &Config<api::WorkloadEntry>| of_entry(service, port, &e.spec, &e.meta.namespace, &e.meta.name))
             .collect()
     }
 }
@@ -260,14 +199,8 @@ fn of_entry(
     namespace: &str,
     workload: &str,
 ) -> Endpoint {
-    let named = entry
-        .ports
-        .get(&port.name)
-        .and_then(|p| u16::try_from(*p).ok());
-    let tls_label = entry
-        .labels
-        .get("security.istio.io/tlsMode")
-        .map(String::as_str);
+    let named = entry.ports.get(&port.name).and_then(|p| u16::try_from(*p).ok());
+    let tls_label = entry.labels.get("security.istio.io/tlsMode").map(String::as_str);
     Endpoint {
         address: entry.address.clone(),
         port: named.or_else(|| target_number(port)).unwrap_or(port.number),

@@ -11,9 +11,7 @@ use lateen_mesh::Hostname;
 use serde_json::Value;
 
 use crate::reads::{Changes, Fact};
-use crate::resource::{
-    self, Config, Key, Kind, MeshConfig, ParseError, Pod, Resource, Service, services_of_entry,
-};
+use crate::resource::{self, Config, Key, Kind, MeshConfig, ParseError, Pod, Resource, Service, services_of_entry};
 use crate::snapshot::{DestinationRules, PeerAuthentications, Sidecars, Snapshot};
 
 /// One event of a watch.
@@ -110,11 +108,10 @@ impl Store {
             }
             Kind::DestinationRule => self.update_destination_rules(key, old, changes),
             Kind::Sidecar => {
-                self.state.sidecars =
-                    Arc::new(Sidecars::build(self.configs(key.kind, |r| match r {
-                        Resource::Sidecar(c) => Some(c),
-                        _ => None,
-                    })));
+                self.state.sidecars = Arc::new(Sidecars::build(self.configs(key.kind, |r| match r {
+                    Resource::Sidecar(c) => Some(c),
+                    _ => None,
+                })));
                 changes.add(Fact::Sidecars);
             }
             Kind::PeerAuthentication => {
@@ -130,37 +127,21 @@ impl Store {
 
     /// All objects of a kind.
     fn of_kind(&self, kind: Kind) -> impl Iterator<Item = (&Key, &Resource)> {
-        self.objects
-            .range(Key::new(kind, "", "")..)
-            .take_while(move |(k, _)| k.kind == kind)
+        self.objects.range(Key::new(kind, "", "")..).take_while(move |(k, _)| k.kind == kind)
     }
 
     /// All objects of a kind in a namespace.
-    fn in_namespace<'a>(
-        &'a self,
-        kind: Kind,
-        namespace: &'a str,
-    ) -> impl Iterator<Item = &'a Resource> {
+    fn in_namespace<'a>(&'a self, kind: Kind, namespace: &'a str) -> impl Iterator<Item = &'a Resource> {
         let from = Key::new(kind, namespace, "");
-        self.objects
-            .range(from..)
-            .take_while(move |(k, _)| k.kind == kind && k.namespace == namespace)
-            .map(|(_, r)| r)
+        self.objects.range(from..).take_while(move |(k, _)| k.kind == kind && k.namespace == namespace).map(|(_, r)| r)
     }
 
     /// All Istio objects of a kind, oldest first.
-    fn configs<T: Clone>(
-        &self,
-        kind: Kind,
-        pick: impl Fn(&Resource) -> Option<&Config<T>>,
-    ) -> Vec<Config<T>>
+    fn configs<T: Clone>(&self, kind: Kind, pick: impl Fn(&Resource) -> Option<&Config<T>>) -> Vec<Config<T>>
     where
         Config<T>: Clone,
     {
-        let mut all: Vec<Config<T>> = self
-            .of_kind(kind)
-            .filter_map(|(_, r)| pick(r).cloned())
-            .collect();
+        let mut all: Vec<Config<T>> = self.of_kind(kind).filter_map(|(_, r)| pick(r).cloned()).collect();
         all.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
         all
     }
@@ -173,12 +154,7 @@ impl Store {
         changes.add(Fact::Mesh);
     }
 
-    fn update_destination_rules(
-        &mut self,
-        key: &Key,
-        old: Option<Resource>,
-        changes: &mut Changes,
-    ) {
+    fn update_destination_rules(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
         let all = self.configs(key.kind, |r| match r {
             Resource::DestinationRule(c) => Some(c),
             _ => None,
@@ -197,13 +173,9 @@ impl Store {
     }
 
     fn update_services(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
-        let hosts: BTreeSet<Hostname> = old
-            .iter()
-            .chain(self.objects.get(key))
-            .flat_map(services_of)
-            .map(|s| s.hostname)
-            .collect();
-        let gone = self.objects.get(key).is_none();
+        let hosts: BTreeSet<Hostname> =
+            old.iter().chain(self.objects.get(key)).flat_map(services_of).map(|s| s.hostname).collect();
+        let gone = !self.objects.contains_key(key);
         for host in hosts {
             let services = self.services_with_host(&host);
             Arc::make_mut(&mut self.state.services).replace(&host, services.clone());
@@ -222,30 +194,20 @@ impl Store {
     }
 
     fn services_with_host(&self, host: &Hostname) -> Vec<Arc<Service>> {
-        let all = self
-            .of_kind(Kind::Service)
-            .chain(self.of_kind(Kind::ServiceEntry));
-        all.flat_map(|(_, r)| services_with(r, host))
-            .map(Arc::new)
-            .collect()
+        let all = self.of_kind(Kind::Service).chain(self.of_kind(Kind::ServiceEntry));
+        all.flat_map(|(_, r)| services_with(r, host)).map(Arc::new).collect()
     }
 
     /// The workloads that a service selects have other inbound listeners when it changes.
     fn note_selected_pods(&self, key: &Key, old: Option<&Resource>, changes: &mut Changes) {
-        for service in old
-            .into_iter()
-            .chain(self.objects.get(key))
-            .flat_map(services_of)
-        {
+        for service in old.into_iter().chain(self.objects.get(key)).flat_map(services_of) {
             if service.selector.is_empty() {
                 continue;
             }
             for pod in self.in_namespace(Kind::Pod, &key.namespace) {
                 let Resource::Pod(pod) = pod else { continue };
                 if lateen_mesh::labels::contains_all(&pod.labels, &service.selector) {
-                    pod.addresses
-                        .iter()
-                        .for_each(|a| changes.add(Fact::Workload(*a)));
+                    pod.addresses.iter().for_each(|a| changes.add(Fact::Workload(*a)));
                 }
             }
         }
@@ -264,18 +226,12 @@ impl Store {
             touched.insert(id);
         }
         if let Some(id) = self.objects.get(key).and_then(service_of) {
-            self.slices
-                .entry(id.clone())
-                .or_default()
-                .insert(key.clone());
+            self.slices.entry(id.clone()).or_default().insert(key.clone());
             touched.insert(id);
         }
         self.slices.retain(|_, keys| !keys.is_empty());
         for (namespace, name) in touched {
-            if let Some(Resource::Service(service)) =
-                self.objects
-                    .get(&Key::new(Kind::Service, &namespace, &name))
-            {
+            if let Some(Resource::Service(service)) = self.objects.get(&Key::new(Kind::Service, &namespace, &name)) {
                 let service = Arc::new(service.clone());
                 self.update_endpoints(&service, changes);
             }
@@ -290,24 +246,13 @@ impl Store {
         let (old, new) = (pod_of(old.as_ref()), pod_of(self.objects.get(key)));
         self.index_pod(old.as_ref(), new.as_ref());
         for pod in old.iter().chain(&new) {
-            pod.addresses
-                .iter()
-                .for_each(|a| changes.add(Fact::Workload(*a)));
+            pod.addresses.iter().for_each(|a| changes.add(Fact::Workload(*a)));
         }
         let selects = |s: &Service, pod: &Option<Pod>| {
-            pod.as_ref()
-                .is_some_and(|p| lateen_mesh::labels::contains_all(&p.labels, &s.selector))
+            pod.as_ref().is_some_and(|p| lateen_mesh::labels::contains_all(&p.labels, &s.selector))
         };
-        let services: Vec<Arc<Service>> = self
-            .state
-            .services
-            .in_namespace(&key.namespace)
-            .cloned()
-            .collect();
-        for service in services
-            .iter()
-            .filter(|s| selects(s, &old) || selects(s, &new))
-        {
+        let services: Vec<Arc<Service>> = self.state.services.in_namespace(&key.namespace).cloned().collect();
+        for service in services.iter().filter(|s| selects(s, &old) || selects(s, &new)) {
             self.update_endpoints(service, changes);
         }
     }
@@ -315,9 +260,8 @@ impl Store {
     fn index_pod(&mut self, old: Option<&Pod>, new: Option<&Pod>) {
         let pods = Arc::make_mut(&mut self.state.pods);
         for address in old.iter().flat_map(|p| &p.addresses) {
-            let same = pods.get(address).is_some_and(|p| {
-                old.is_some_and(|o| p.name == o.name && p.namespace == o.namespace)
-            });
+            let same =
+                pods.get(address).is_some_and(|p| old.is_some_and(|o| p.name == o.name && p.namespace == o.namespace));
             if same {
                 pods.remove(address);
             }
@@ -339,17 +283,9 @@ impl Store {
                 _ => None,
             })
             .collect();
-        let services: Vec<Arc<Service>> = self
-            .state
-            .services
-            .in_namespace(&key.namespace)
-            .cloned()
-            .collect();
+        let services: Vec<Arc<Service>> = self.state.services.in_namespace(&key.namespace).cloned().collect();
         for service in services.iter().filter(|s| !s.selector.is_empty()) {
-            if labels
-                .iter()
-                .any(|l| lateen_mesh::labels::contains_all(l, &service.selector))
-            {
+            if labels.iter().any(|l| lateen_mesh::labels::contains_all(l, &service.selector)) {
                 self.update_endpoints(service, changes);
             }
         }
@@ -368,18 +304,8 @@ fn services_of(resource: &Resource) -> Vec<Service> {
 fn services_with(resource: &Resource, host: &Hostname) -> Vec<Service> {
     match resource {
         Resource::Service(service) if service.hostname == *host => vec![service.clone()],
-        Resource::ServiceEntry(entry)
-            if entry
-                .spec
-                .hosts
-                .iter()
-                .any(|h| h.eq_ignore_ascii_case(host.as_str())) =>
-        {
-            services_of_entry(entry)
-                .into_iter()
-                .filter(|s| s.hostname == *host)
-                .take(1)
-                .collect()
+        Resource::ServiceEntry(entry) if entry.spec.hosts.iter().any(|h| h.eq_ignore_ascii_case(host.as_str())) => {
+            services_of_entry(entry).into_iter().filter(|s| s.hostname == *host).take(1).collect()
         }
         _ => Vec::new(),
     }

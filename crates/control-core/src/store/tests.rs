@@ -32,28 +32,17 @@ fn facts(changes: &Changes) -> Vec<Fact> {
 
 #[test]
 fn endpoints_know_their_pod_whatever_comes_first() {
-    let events = [
-        service("web"),
-        slice("web", "10.0.0.1", true),
-        pod("web", "10.0.0.1", 0),
-    ];
+    let events = [service("web"), slice("web", "10.0.0.1", true), pod("web", "10.0.0.1", 0)];
     for order in [[0, 1, 2], [2, 1, 0], [1, 2, 0], [1, 0, 2]] {
         let mut store = Store::new();
         for i in order {
             store.apply(Event::Apply(events[i].clone()));
         }
         let snapshot = store.snapshot();
-        let endpoints = snapshot
-            .endpoints
-            .of_service(&host("web"), "default")
-            .expect("known");
+        let endpoints = snapshot.endpoints.of_service(&host("web"), "default").expect("known");
         let endpoint = &endpoints.of_port(80)[0];
         assert_eq!(
-            (
-                endpoint.port,
-                endpoint.mesh_tls,
-                endpoint.service_account.as_str()
-            ),
+            (endpoint.port, endpoint.mesh_tls, endpoint.service_account.as_str()),
             (8080, true, "web-sa"),
             "{order:?}"
         );
@@ -63,39 +52,23 @@ fn endpoints_know_their_pod_whatever_comes_first() {
 #[test]
 fn a_change_that_matters_to_nobody_changes_nothing() {
     let mut store = Store::new();
-    for object in [
-        service("web"),
-        slice("web", "10.0.0.1", true),
-        pod("web", "10.0.0.1", 0),
-    ] {
+    for object in [service("web"), slice("web", "10.0.0.1", true), pod("web", "10.0.0.1", 0)] {
         store.apply(Event::Apply(object));
     }
-    assert!(
-        store
-            .apply(Event::Apply(pod("web", "10.0.0.1", 1)))
-            .is_empty()
-    );
+    assert!(store.apply(Event::Apply(pod("web", "10.0.0.1", 1))).is_empty());
     assert!(store.apply(Event::Apply(service("web"))).is_empty());
 }
 
 #[test]
 fn an_endpoint_that_goes_changes_its_service_only() {
     let mut store = Store::new();
-    for object in [
-        service("web"),
-        service("db"),
-        slice("web", "10.0.0.1", true),
-        slice("db", "10.0.0.2", true),
-    ] {
+    for object in [service("web"), service("db"), slice("web", "10.0.0.1", true), slice("db", "10.0.0.2", true)] {
         store.apply(Event::Apply(object));
     }
     let changes = store.apply(Event::Apply(slice("web", "10.0.0.1", false)));
     assert!(facts(&changes).contains(&Fact::Endpoints(host("web"))));
     assert!(changes.touch(&ReadSet::from_iter([Fact::Endpoints(host("web"))])));
-    assert!(!changes.touch(&ReadSet::from_iter([
-        Fact::Endpoints(host("db")),
-        Fact::Services
-    ])));
+    assert!(!changes.touch(&ReadSet::from_iter([Fact::Endpoints(host("db")), Fact::Services])));
 }
 
 #[test]
@@ -107,12 +80,7 @@ fn a_deleted_service_is_gone() {
     assert!(facts(&changes).contains(&Fact::Services));
     let snapshot = store.snapshot();
     assert!(snapshot.services.of_host(&host("web")).is_empty());
-    assert!(
-        snapshot
-            .endpoints
-            .of_service(&host("web"), "default")
-            .is_none()
-    );
+    assert!(snapshot.endpoints.of_service(&host("web"), "default").is_none());
 }
 
 #[test]
@@ -126,12 +94,7 @@ fn a_broken_object_harms_only_itself() {
     let changes = store.apply(Event::Apply(vs(json!(1))));
     assert!(changes.is_empty());
     assert_eq!(changes.refused.len(), 1);
-    assert_eq!(
-        store.snapshot().virtual_services[0].spec.http[0]
-            .timeout
-            .as_deref(),
-        Some("1s")
-    );
+    assert_eq!(store.snapshot().virtual_services[0].spec.http[0].timeout.as_deref(), Some("1s"));
     store.apply(Event::Apply(vs(json!("2s"))));
     assert!(store.refused().is_empty());
 }

@@ -1,1 +1,116 @@
-//! Translation of a snapshot into xDS resources.
+//! Translation of a snapshot into xDS resources, one resource at a time.
+//!
+//! [`names`] says which resources a proxy has, [`resource`] makes one of them. Both say what they read, so that the
+//! caller knows when to ask again; [`projection`] is the part of a proxy that a resource depends on: two proxies with
+//! equal projections get equal resources.
+
+mod access_log;
+mod cluster;
+mod endpoint;
+mod http;
+mod listener;
+mod name;
+mod name_table;
+mod provenance;
+mod route;
+mod scope;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod wire;
+
+use std::collections::BTreeMap;
+
+use lateen_api::discovery::Any;
+use lateen_api::type_url;
+
+use crate::reads::ReadSet;
+use crate::snapshot::Snapshot;
+use crate::view::ProxyView;
+
+pub use name::ClusterName;
+
+/// One resource and what it was made from.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Generated {
+    /// The packed resource.
+    pub resource: Any,
+    /// What it was made from.
+    pub reads: ReadSet,
+}
+
+/// Names of the resources that a proxy has of one type.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    /// The names, sorted.
+    pub names: Vec<String>,
+    /// What the list was made from.
+    pub reads: ReadSet,
+}
+
+/// The part of a proxy that resources depend on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Projection {
+    /// What makes calls from it different from calls of others.
+    Caller {
+        /// Is it a sidecar.
+        sidecar: bool,
+        /// Its namespace.
+        namespace: String,
+        /// Its labels.
+        labels: BTreeMap<String, String>,
+        /// Has it Istio's filters.
+        lateen: bool,
+        /// Does it use addresses that the control plane allocated.
+        allocated: bool,
+    },
+    /// All of it.
+    Whole(Box<ProxyView>),
+}
+
+/// Names of all resources of a type that `view` has. Routes and endpoints are asked for by name as listeners and
+/// clusters refer to them; the list is there for those who want to see all of them.
+pub fn names(type_url: &str, view: &ProxyView, snapshot: &Snapshot) -> Names {
+    let (mut names, reads) = match type_url {
+        type_url::LISTENER => listener::names(view, snapshot),
+        type_url::CLUSTER => cluster::names(view, snapshot),
+        type_url::ROUTE => route::names(view, snapshot),
+        type_url::ENDPOINT => endpoint::names(view, snapshot),
+        type_url::NAME_TABLE => (vec![type_url::NAME_TABLE.to_owned()], ReadSet::new()),
+        _ => return Names::default(),
+    };
+    names.sort();
+    names.dedup();
+    Names { names, reads }
+}
+
+/// Makes one resource; `None` when the proxy has none of this name.
+pub fn resource(type_url: &str, name: &str, view: &ProxyView, snapshot: &Snapshot) -> Option<Generated> {
+    let mut reads = ReadSet::new();
+    let resource = match type_url {
+        type_url::LISTENER => Any::pack(&listener::listener(name, view, snapshot, &mut reads)?),
+        type_url::CLUSTER => Any::pack(&cluster::cluster(name, view, snapshot, &mut reads)?),
+        type_url::ROUTE => Any::pack(&route::route_configuration(name, view, snapshot, &mut reads)),
+        type_url::ENDPOINT => Any::pack(&endpoint::load_assignment(name, view, snapshot, &mut reads)),
+        type_url::NAME_TABLE => Any::pack(&name_table::name_table(view, snapshot, &mut reads)),
+        _ => return None,
+    };
+    Some(Generated { resource, reads })
+}
+
+/// What a resource of this type and name depends on of `view`.
+pub fn projection(type_url: &str, name: &str, view: &ProxyView) -> Projection {
+    let inbound = name.starts_with("inbound|") || name.starts_with("virtual") || name.contains("headless");
+    match type_url {
+        type_url::CLUSTER | type_url::ROUTE | type_url::ENDPOINT | type_url::NAME_TABLE if !inbound => {
+            Projection::Caller {
+                sidecar: view.is_sidecar(),
+                namespace: view.namespace.clone(),
+                labels: view.labels.clone(),
+                lateen: view.lateen,
+                allocated: view.dns_capture && view.dns_auto_allocate,
+            }
+        }
+        _ => Projection::Whole(Box::new(view.clone())),
+    }
+}

@@ -1,0 +1,83 @@
+//! Clusters of the workload's own ports.
+
+use std::collections::BTreeMap;
+
+use lateen_api::envoy::envoy::config::cluster::v3 as proto;
+use lateen_api::envoy::envoy::config::core::v3 as core;
+use lateen_api::envoy::envoy::config::endpoint::v3 as endpoint;
+use lateen_mesh::Protocol;
+
+use super::policy::{Policy, circuit_breakers};
+use super::{Discovery, base, kind};
+use crate::reads::{Fact, ReadSet};
+use crate::snapshot::Snapshot;
+use crate::translate::listener::{InboundPort, inbound_ports};
+use crate::translate::name;
+use crate::translate::provenance::IstioMetadata;
+use crate::translate::wire::{address, duration, endpoint_address};
+use crate::view::ProxyView;
+
+/// The address that the proxy calls the application from, so that its calls are told from those of clients.
+const FROM: &str = "127.0.0.6";
+
+/// Names of the clusters of the workload's ports.
+pub fn names(view: &ProxyView, snapshot: &Snapshot, reads: &mut ReadSet) -> Vec<String> {
+    inbound_ports(view, snapshot, reads).keys().map(|port| name::inbound(*port)).collect()
+}
+
+/// Makes the cluster of one port.
+pub fn cluster(name: &str, view: &ProxyView, snapshot: &Snapshot, reads: &mut ReadSet) -> Option<proto::Cluster> {
+    let port: u16 = name.strip_prefix("inbound|")?.strip_suffix("||")?.parse().ok()?;
+    let ports: BTreeMap<u16, InboundPort> = inbound_ports(view, snapshot, reads);
+    let inbound = ports.get(&port)?;
+    let mut cluster = base(name, snapshot);
+    match &inbound.endpoint {
+        Some((to, at)) => local(&mut cluster, name, to, *at),
+        None if snapshot.mesh.inbound_to_localhost() => local(&mut cluster, name, "127.0.0.1", port),
+        None => original(&mut cluster),
+    }
+    Policy { pool: inbound.pool.clone(), ..Policy::default() }.apply(&mut cluster, inbound.protocol, snapshot);
+    cluster.common_lb_config = None;
+    cluster.metadata = IstioMetadata::default().services(inbound.services.iter().map(|s| &**s)).build();
+    Some(cluster)
+}
+
+fn original(cluster: &mut proto::Cluster) {
+    cluster.cluster_discovery_type = Some(kind(Discovery::OriginalDst));
+    cluster.lb_policy = proto::cluster::LbPolicy::ClusterProvided.into();
+    cluster.upstream_bind_config = Some(from_proxy());
+    cluster.cleanup_interval = Some(duration(std::time::Duration::from_secs(60)));
+}
+
+fn local(cluster: &mut proto::Cluster, name: &str, to: &str, port: u16) {
+    cluster.cluster_discovery_type = Some(kind(Discovery::Static));
+    let at = endpoint::Endpoint { address: Some(endpoint_address(to, port.into())), ..Default::default() };
+    let host = endpoint::LbEndpoint {
+        host_identifier: Some(endpoint::lb_endpoint::HostIdentifier::Endpoint(at)),
+        ..Default::default()
+    };
+    cluster.load_assignment = Some(endpoint::ClusterLoadAssignment {
+        cluster_name: name.to_owned(),
+        endpoints: vec![endpoint::LocalityLbEndpoints { lb_endpoints: vec![host], ..Default::default() }],
+        ..Default::default()
+    });
+}
+
+fn from_proxy() -> core::BindConfig {
+    let source = match address(FROM, 0).address {
+        Some(core::address::Address::SocketAddress(socket)) => Some(socket),
+        _ => None,
+    };
+    core::BindConfig { source_address: source, ..Default::default() }
+}
+
+/// The cluster for ports that no service is known for.
+pub fn passthrough(snapshot: &Snapshot, reads: &mut ReadSet) -> proto::Cluster {
+    reads.read(Fact::Mesh);
+    let mut cluster = base(name::INBOUND_PASSTHROUGH, snapshot);
+    original(&mut cluster);
+    Policy::default().apply(&mut cluster, Protocol::Auto, snapshot);
+    cluster.circuit_breakers = Some(circuit_breakers(None));
+    cluster.common_lb_config = None;
+    cluster
+}

@@ -1,0 +1,119 @@
+//! Endpoints of clusters (EDS).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use lateen_api::envoy::envoy::config::core::v3 as core;
+use lateen_api::envoy::envoy::config::endpoint::v3 as proto;
+use lateen_api::google::protobuf::Struct;
+use lateen_mesh::{Locality, labels};
+
+use super::cluster::{Discovery, discovery, outbound_names, subset_labels};
+use super::name::ClusterName;
+use super::provenance::text;
+use super::scope::Scope;
+use super::wire::{endpoint_address, number};
+use crate::reads::{Fact, ReadSet};
+use crate::resource::Service;
+use crate::snapshot::{Endpoint, Snapshot};
+use crate::view::ProxyView;
+
+/// Names of all load assignments of a proxy.
+pub fn names(view: &ProxyView, snapshot: &Snapshot) -> (Vec<String>, ReadSet) {
+    let mut reads = ReadSet::new();
+    let scope = Scope::new(view, snapshot, &mut reads);
+    let all = outbound_names(&scope, &mut reads);
+    let eds = all.into_iter().filter(|(_, service)| discovery(service) == Discovery::Eds);
+    (eds.map(|(name, _)| name.to_string()).collect(), reads)
+}
+
+/// The load assignment of a cluster; empty when there are no endpoints.
+pub fn load_assignment(
+    name: &str,
+    view: &ProxyView,
+    snapshot: &Snapshot,
+    reads: &mut ReadSet,
+) -> proto::ClusterLoadAssignment {
+    let mut assignment = proto::ClusterLoadAssignment { cluster_name: name.to_owned(), ..Default::default() };
+    let Some(cluster) = ClusterName::parse(name) else { return assignment };
+    reads.read(Fact::Service(cluster.host.clone()));
+    reads.read(Fact::Endpoints(cluster.host.clone()));
+    let scope = Scope::new(view, snapshot, reads);
+    if let Some(service) = scope.service(&cluster.host) {
+        assignment.endpoints = localities(&cluster, service, &scope, reads);
+    }
+    assignment
+}
+
+/// The endpoints of a cluster by locality, in the form of a load assignment.
+pub fn localities(
+    cluster: &ClusterName,
+    service: &Service,
+    scope: &Scope<'_>,
+    reads: &mut ReadSet,
+) -> Vec<proto::LocalityLbEndpoints> {
+    let Some(wanted) = subset_labels(cluster, service, scope, reads) else { return Vec::new() };
+    reads.read(Fact::Endpoints(cluster.host.clone()));
+    let known = scope.snapshot.endpoints.of_service(&service.hostname, service.namespace());
+    let mut by_locality: BTreeMap<&Locality, Vec<&Arc<Endpoint>>> = BTreeMap::new();
+    for endpoint in known.map_or(&[][..], |e| e.of_port(cluster.port)) {
+        if labels::contains_all(&endpoint.labels, &wanted) {
+            by_locality.entry(&endpoint.locality).or_default().push(endpoint);
+        }
+    }
+    by_locality.into_iter().map(|(locality, endpoints)| of_locality(locality, &endpoints, scope.view)).collect()
+}
+
+fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>], view: &ProxyView) -> proto::LocalityLbEndpoints {
+    let weight: u32 = endpoints.iter().map(|e| e.weight.max(1)).fold(0, u32::saturating_add);
+    proto::LocalityLbEndpoints {
+        locality: Some(core::Locality {
+            region: locality.region.clone(),
+            zone: locality.zone.clone(),
+            sub_zone: locality.subzone.clone(),
+        }),
+        lb_endpoints: endpoints.iter().map(|e| lb_endpoint(e, view)).collect(),
+        load_balancing_weight: number(weight),
+        ..Default::default()
+    }
+}
+
+fn lb_endpoint(endpoint: &Endpoint, view: &ProxyView) -> proto::LbEndpoint {
+    let at = proto::Endpoint {
+        address: Some(endpoint_address(&endpoint.address, endpoint.port.into())),
+        ..Default::default()
+    };
+    proto::LbEndpoint {
+        host_identifier: Some(proto::lb_endpoint::HostIdentifier::Endpoint(at)),
+        load_balancing_weight: number(endpoint.weight.max(1)),
+        health_status: core::HealthStatus::Healthy.into(),
+        metadata: Some(metadata(endpoint, view)),
+    }
+}
+
+/// What the proxy and its metrics need to know of an endpoint.
+fn metadata(endpoint: &Endpoint, view: &ProxyView) -> core::Metadata {
+    let mut all = HashMap::new();
+    if !endpoint.workload.is_empty() {
+        let cluster = if view.cluster.is_empty() { "Kubernetes" } else { &view.cluster };
+        let (service, revision) = canonical(endpoint);
+        let workload = format!("{};{};{service};{revision};{cluster}", endpoint.workload, endpoint.namespace);
+        all.insert("istio".to_owned(), one("workload", &workload));
+    }
+    if endpoint.mesh_tls {
+        all.insert("envoy.transport_socket_match".to_owned(), one("tlsMode", "istio"));
+    }
+    core::Metadata { filter_metadata: all, ..Default::default() }
+}
+
+fn one(key: &str, value: &str) -> Struct {
+    Struct { fields: HashMap::from([(key.to_owned(), text(value))]) }
+}
+
+/// Canonical service and revision of a workload.
+fn canonical(endpoint: &Endpoint) -> (&str, &str) {
+    let first = |keys: &[&str]| keys.iter().find_map(|k| endpoint.labels.get(*k)).map(String::as_str);
+    let service = first(&["service.istio.io/canonical-name", "app.kubernetes.io/name", "app"]);
+    let revision = first(&["service.istio.io/canonical-revision", "app.kubernetes.io/version", "version"]);
+    (service.unwrap_or(&endpoint.workload), revision.unwrap_or("latest"))
+}

@@ -1,0 +1,111 @@
+use lateen_api::envoy::envoy::config::cluster::v3::{Cluster, cluster::LbPolicy};
+use lateen_api::envoy::envoy::config::core::v3::{TransportSocket, transport_socket};
+use lateen_api::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::{
+    UpstreamTlsContext, common_tls_context::ValidationContextType,
+};
+use lateen_api::type_url;
+use serde_json::json;
+
+use super::{get, istio, list, mesh, shop, sidecar, stock, unpack};
+use crate::reads::{Changes, Fact};
+use crate::translate::resource;
+
+const BACKEND: &str = "outbound|80||backend.default.svc.cluster.local";
+
+fn tls(socket: Option<&TransportSocket>) -> UpstreamTlsContext {
+    match &socket.expect("has TLS").config_type {
+        Some(transport_socket::ConfigType::TypedConfig(any)) => unpack(any),
+        None => panic!("no settings"),
+    }
+}
+
+fn names_allowed(tls: &UpstreamTlsContext) -> Vec<String> {
+    let common = tls.common_tls_context.as_ref().expect("common");
+    let Some(ValidationContextType::CombinedValidationContext(c)) = &common.validation_context_type else {
+        panic!("not combined")
+    };
+    let matchers = &c.default_validation_context.as_ref().expect("names").match_typed_subject_alt_names;
+    matchers.iter().map(|m| format!("{:?}", m.matcher.as_ref().and_then(|m| m.match_pattern.clone()))).collect()
+}
+
+#[test]
+fn a_proxy_has_the_clusters_of_the_mesh_and_its_own() {
+    let all = list(type_url::CLUSTER, &sidecar(), &mesh(&shop()));
+    assert_eq!(
+        all,
+        [
+            "BlackHoleCluster",
+            "InboundPassthroughCluster",
+            "PassthroughCluster",
+            "inbound|8080||",
+            BACKEND,
+            "outbound|80||web.default.svc.cluster.local"
+        ]
+    );
+}
+
+#[test]
+fn endpoints_that_can_are_called_over_mutual_tls() {
+    let cluster: Cluster = get(BACKEND, &stock(), &mesh(&shop())).expect("there");
+    let matches: Vec<&str> = cluster.transport_socket_matches.iter().map(|m| m.name.as_str()).collect();
+    assert_eq!(matches, ["tlsMode-istio", "tlsMode-disabled"]);
+    let tls = tls(cluster.transport_socket_matches[0].transport_socket.as_ref());
+    assert_eq!(tls.sni, "outbound_.80_._.backend.default.svc.cluster.local");
+    assert_eq!(
+        tls.common_tls_context.as_ref().expect("common").alpn_protocols,
+        ["istio-http/1.1", "istio", "http/1.1"]
+    );
+    let names = names_allowed(&tls);
+    assert_eq!(names.len(), 1);
+    assert!(names[0].contains("spiffe://cluster.local/ns/default/sa/backend"), "{names:?}");
+    assert_eq!(cluster.lb_policy, i32::from(LbPolicy::LeastRequest));
+    let limit = cluster.circuit_breakers.expect("limits").thresholds[0].max_connections.map(|n| n.value);
+    assert_eq!(limit, Some(u32::MAX));
+}
+
+#[test]
+fn a_destination_rule_sets_tls_and_limits() {
+    for (spec, automatic, encrypted) in [
+        (json!({"host": "backend", "trafficPolicy": {"tls": {"mode": "DISABLE"}}}), false, false),
+        (
+            json!({"host": "*.default.svc.cluster.local", "trafficPolicy": {"tls": {"mode": "ISTIO_MUTUAL"}}}),
+            false,
+            true,
+        ),
+        (json!({"host": "backend", "trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": 7}}}}), true, false),
+        (json!({"host": "other"}), true, false),
+    ] {
+        let mut objects = shop();
+        objects.push(istio("DestinationRule", "rule", spec.clone()));
+        let cluster: Cluster = get(BACKEND, &sidecar(), &mesh(&objects)).expect("there");
+        assert_eq!(!cluster.transport_socket_matches.is_empty(), automatic, "{spec}");
+        assert_eq!(cluster.transport_socket.is_some(), encrypted, "{spec}");
+    }
+}
+
+#[test]
+fn subsets_have_the_endpoints_of_their_labels() {
+    let mut objects = shop();
+    let subsets = json!([{"name": "v1", "labels": {"version": "v1"}}, {"name": "v2", "labels": {"version": "v2"}}]);
+    objects.push(istio("DestinationRule", "rule", json!({"host": "backend", "subsets": subsets})));
+    let snapshot = mesh(&objects);
+    let count = |subset: &str| {
+        let name = format!("outbound|80|{subset}|backend.default.svc.cluster.local");
+        let assignment: ClusterLoadAssignment = get(&name, &sidecar(), &snapshot).expect("there");
+        assignment.endpoints.iter().map(|l| l.lb_endpoints.len()).sum::<usize>()
+    };
+    assert_eq!([count(""), count("v1"), count("v2"), count("v3")], [2, 1, 1, 0]);
+    assert!(list(type_url::CLUSTER, &sidecar(), &snapshot).iter().any(|n| n.starts_with("outbound|80|v2|")));
+    assert!(get::<Cluster>("outbound|80|v3|backend.default.svc.cluster.local", &sidecar(), &snapshot).is_none());
+}
+
+#[test]
+fn a_new_endpoint_of_a_known_account_leaves_the_cluster_alone() {
+    let snapshot = mesh(&shop());
+    let mut changes = Changes::default();
+    changes.add(Fact::Endpoints("backend.default.svc.cluster.local".into()));
+    let touched = |url: &str| changes.touch(&resource(url, BACKEND, &sidecar(), &snapshot).expect("there").reads);
+    assert!(!touched(type_url::CLUSTER));
+    assert!(touched(type_url::ENDPOINT));
+}
