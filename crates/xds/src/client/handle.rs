@@ -99,9 +99,6 @@ impl Subscriptions {
     }
 
     fn lock(&self) -> MutexGuard<'_, Wanted> {
-        self.shared
-            .wanted
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

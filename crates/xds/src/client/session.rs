@@ -3,9 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use lateen_api::discovery::{
-    DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Resource, Status,
-};
+use lateen_api::discovery::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Resource, Status};
 
 use super::handle::Wanted;
 use crate::WILDCARD;
@@ -70,12 +68,7 @@ pub struct Session {
 impl Session {
     /// A client that presents itself as `node`.
     pub fn new(node: Node) -> Self {
-        Session {
-            node,
-            node_sent: false,
-            types: BTreeMap::new(),
-            answers: VecDeque::new(),
-        }
+        Session { node, node_sent: false, types: BTreeMap::new(), answers: VecDeque::new() }
     }
 
     /// A new stream begins: everything is asked for again, with the versions held.
@@ -115,13 +108,7 @@ impl Session {
 
     /// Takes a response: applies it and queues the answer.
     pub fn on_response(&mut self, response: DeltaDiscoveryResponse, handler: &mut impl Apply) {
-        let DeltaDiscoveryResponse {
-            resources,
-            type_url,
-            removed_resources,
-            nonce,
-            ..
-        } = response;
+        let DeltaDiscoveryResponse { resources, type_url, removed_resources, nonce, .. } = response;
         let mut rejected = Vec::new();
         let mut upserts = Vec::with_capacity(resources.len());
         for resource in resources {
@@ -131,24 +118,15 @@ impl Session {
                 Err(bad) => rejected.push(bad),
             }
         }
-        let offered: Vec<(String, String)> = upserts
-            .iter()
-            .map(|(name, version, _)| (name.clone(), version.clone()))
-            .collect();
+        let offered: Vec<(String, String)> =
+            upserts.iter().map(|(name, version, _)| (name.clone(), version.clone())).collect();
         let removed = removed_resources.clone();
         if !upserts.is_empty() || !removed.is_empty() || rejected.is_empty() {
-            rejected.extend(handler.apply(Update {
-                type_url: type_url.clone(),
-                upserts,
-                removed,
-            }));
+            rejected.extend(handler.apply(Update { type_url: type_url.clone(), upserts, removed }));
         }
         let state = self.types.entry(type_url.clone()).or_default();
         let bad: BTreeSet<&str> = rejected.iter().map(|bad| bad.name.as_str()).collect();
-        for (name, version) in offered
-            .into_iter()
-            .filter(|(name, _)| !bad.contains(name.as_str()))
-        {
+        for (name, version) in offered.into_iter().filter(|(name, _)| !bad.contains(name.as_str())) {
             state.held.insert(name, version);
         }
         for name in &removed_resources {
@@ -160,18 +138,12 @@ impl Session {
     /// Names and versions in use, for status pages.
     pub fn held(&self, type_url: &str) -> impl Iterator<Item = (&str, &str)> {
         let held = self.types.get(type_url).map(|state| &state.held);
-        held.into_iter()
-            .flatten()
-            .map(|(name, version)| (name.as_str(), version.as_str()))
+        held.into_iter().flatten().map(|(name, version)| (name.as_str(), version.as_str()))
     }
 }
 
 impl TypeState {
-    fn change(
-        &mut self,
-        type_url: &str,
-        names: &BTreeSet<String>,
-    ) -> Option<DeltaDiscoveryRequest> {
+    fn change(&mut self, type_url: &str, names: &BTreeSet<String>) -> Option<DeltaDiscoveryRequest> {
         let subscribe: Vec<String> = names.difference(&self.asked).cloned().collect();
         let unsubscribe: Vec<String> = self.asked.difference(names).cloned().collect();
         if subscribe.is_empty() && unsubscribe.is_empty() {
@@ -184,11 +156,7 @@ impl TypeState {
         let first = !std::mem::replace(&mut self.opened, true);
         Some(DeltaDiscoveryRequest {
             type_url: type_url.to_owned(),
-            initial_resource_versions: if first {
-                self.held_versions()
-            } else {
-                Default::default()
-            },
+            initial_resource_versions: if first { self.held_versions() } else { Default::default() },
             resource_names_subscribe: subscribe,
             resource_names_unsubscribe: unsubscribe,
             ..Default::default()
@@ -196,30 +164,18 @@ impl TypeState {
     }
 
     fn held_versions<M: FromIterator<(String, String)>>(&self) -> M {
-        self.held
-            .iter()
-            .map(|(name, version)| (name.clone(), version.clone()))
-            .collect()
+        self.held.iter().map(|(name, version)| (name.clone(), version.clone())).collect()
     }
 }
 
 /// The name, version and body of a resource; `None` for one that only extends its life.
-fn payload(
-    resource: Resource,
-    type_url: &str,
-) -> Result<Option<(String, String, Bytes)>, Rejected> {
+fn payload(resource: Resource, type_url: &str) -> Result<Option<(String, String, Bytes)>, Rejected> {
     let Some(any) = resource.resource else {
         return Ok(None);
     };
     if any.type_url != type_url {
-        let reason = format!(
-            "is of type {}, in a response of type {type_url}",
-            any.type_url
-        );
-        return Err(Rejected {
-            name: resource.name,
-            reason,
-        });
+        let reason = format!("is of type {}, in a response of type {type_url}", any.type_url);
+        return Err(Rejected { name: resource.name, reason });
     }
     Ok(Some((resource.name, resource.version, any.value)))
 }
@@ -230,12 +186,7 @@ fn answer(type_url: String, nonce: String, rejected: &[Rejected]) -> DeltaDiscov
         message: reasons(rejected),
         ..Default::default()
     });
-    DeltaDiscoveryRequest {
-        type_url,
-        response_nonce: nonce,
-        error_detail,
-        ..Default::default()
-    }
+    DeltaDiscoveryRequest { type_url, response_nonce: nonce, error_detail, ..Default::default() }
 }
 
 fn reasons(rejected: &[Rejected]) -> String {

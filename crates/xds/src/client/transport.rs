@@ -38,9 +38,7 @@ pub trait Connect {
     /// What carries the stream.
     type Service: GrpcService<Body>;
     /// Connects.
-    fn connect(
-        &mut self,
-    ) -> impl Future<Output = Result<Connected<Self::Service>, BoxError>> + Send;
+    fn connect(&mut self) -> impl Future<Output = Result<Connected<Self::Service>, BoxError>> + Send;
 }
 
 type ResponseBody<C> = <<C as Connect>::Service as GrpcService<Body>>::ResponseBody;
@@ -98,20 +96,12 @@ where
         let reason = match open(&mut connector).await {
             Ok((sender, stream)) => {
                 observer.connected();
-                let ended = Stream {
-                    session: &mut session,
-                    handler: &mut handler,
-                    received: &mut received,
-                };
+                let ended = Stream { session: &mut session, handler: &mut handler, received: &mut received };
                 ended.drive(&subscriptions, sender, stream).await
             }
             Err(error) => chain(&*error),
         };
-        failures = if received {
-            1
-        } else {
-            failures.saturating_add(1)
-        };
+        failures = if received { 1 } else { failures.saturating_add(1) };
         observer.disconnected(&reason);
         tokio::time::sleep(backoff.pause(failures)).await;
     }
@@ -121,28 +111,17 @@ type Sender = mpsc::Sender<DeltaDiscoveryRequest>;
 
 async fn open<C>(
     connector: &mut C,
-) -> Result<
-    (
-        Sender,
-        impl Future<Output = Result<Streaming<DeltaDiscoveryResponse>, Status>>,
-    ),
-    BoxError,
->
+) -> Result<(Sender, impl Future<Output = Result<Streaming<DeltaDiscoveryResponse>, Status>>), BoxError>
 where
     C: Connect,
     ResponseBody<C>: Send + 'static,
     <ResponseBody<C> as http_body::Body>::Error: Into<BoxError>,
 {
-    let Connected {
-        service,
-        metadata,
-        origin,
-    } = connector.connect().await?;
+    let Connected { service, metadata, origin } = connector.connect().await?;
     let (sender, receiver) = mpsc::channel(SEND_QUEUE);
     let mut grpc = Grpc::with_origin(service, origin).max_decoding_message_size(MAX_MESSAGE_BYTES);
     grpc.ready().await.map_err(Into::into)?;
-    let request =
-        tonic::Request::from_parts(metadata, Default::default(), ReceiverStream::new(receiver));
+    let request = tonic::Request::from_parts(metadata, Default::default(), ReceiverStream::new(receiver));
     let path = http::uri::PathAndQuery::from_static(DELTA_PATH);
     let codec = ProstCodec::<DeltaDiscoveryRequest, DeltaDiscoveryResponse>::default();
     Ok((sender, async move {
@@ -212,10 +191,7 @@ async fn next(
 }
 
 fn chain_or(status: Option<Status>) -> String {
-    status.map_or_else(
-        || "the discovery stream broke while opening".to_owned(),
-        |status| chain(&status),
-    )
+    status.map_or_else(|| "the discovery stream broke while opening".to_owned(), |status| chain(&status))
 }
 
 /// An error with its causes on one line.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lateen_api::discovery::{
-    Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Node,
-    Resource,
+    Any, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, Node, Resource,
 };
 
 /// An encoded resource, shared by every session that serves it.
@@ -108,11 +107,7 @@ impl From<Response> for DeltaDiscoveryResponse {
             system_version_info: response.version,
             resources: response.resources.into_iter().map(resource).collect(),
             type_url: response.type_url.to_string(),
-            removed_resources: response
-                .removed
-                .iter()
-                .map(|name| name.to_string())
-                .collect(),
+            removed_resources: response.removed.iter().map(|name| name.to_string()).collect(),
             nonce: response.nonce,
             ..Default::default()
         }
@@ -141,8 +136,5 @@ fn resource(entry: Entry) -> Resource {
 }
 
 fn any(entry: Entry) -> Any {
-    Any {
-        type_url: entry.type_url.to_string(),
-        value: entry.body,
-    }
+    Any { type_url: entry.type_url.to_string(), value: entry.body }
 }

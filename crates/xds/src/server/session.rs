@@ -25,18 +25,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Limits {
-            types: 64,
-            names: 200_000,
-        }
+        Limits { types: 64, names: 200_000 }
     }
 }
 
 /// A client asked for more than a session remembers.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "too many {what} in one discovery stream (limit {limit}); split the subscription or raise the limit"
-)]
+#[error("too many {what} in one discovery stream (limit {limit}); split the subscription or raise the limit")]
 pub struct LimitExceeded {
     what: &'static str,
     limit: usize,
@@ -103,13 +98,7 @@ pub struct Session {
 impl Session {
     /// A session of a new stream. `order` lists the types whose responses come first, in order.
     pub fn new(delta: bool, order: &'static [&'static str], limits: Limits) -> Self {
-        Session {
-            delta,
-            limits,
-            types: Vec::new(),
-            order,
-            nonces: 0,
-        }
+        Session { delta, limits, types: Vec::new(), order, nonces: 0 }
     }
 
     /// Takes one request.
@@ -149,17 +138,13 @@ impl Session {
         };
         let rank = |url: &str| self.order.iter().position(|known| *known == url);
         let rank = |url: &str| rank(url).unwrap_or(self.order.len());
-        let at = self
-            .types
-            .partition_point(|other| rank(&other.type_url) <= rank(&state.type_url));
+        let at = self.types.partition_point(|other| rank(&other.type_url) <= rank(&state.type_url));
         self.types.insert(at, state);
         Ok(Event::Subscribed)
     }
 
     fn position(&self, type_url: &str) -> Option<usize> {
-        self.types
-            .iter()
-            .position(|state| &*state.type_url == type_url)
+        self.types.iter().position(|state| &*state.type_url == type_url)
     }
 
     /// Notes that everything of a type may have changed, the list of names included.
@@ -179,14 +164,19 @@ impl Session {
         }
     }
 
+    /// Sends a resource that the client asked for by name again, changed or not.
+    ///
+    /// Envoy waits for the endpoints of a cluster that it gets anew, and doesn't ask for them again.
+    pub fn resend(&mut self, type_url: &str, name: &Arc<str>) {
+        if let Some(index) = self.position(type_url) {
+            self.types[index].subscription.resend(name);
+        }
+    }
+
     /// The next response that can be sent now, if any; call until `None`.
     pub fn next_response(&mut self, catalog: &mut dyn Catalog, version: &str) -> Option<Response> {
         let delta = self.delta;
-        for state in self
-            .types
-            .iter_mut()
-            .filter(|state| state.outstanding.is_none())
-        {
+        for state in self.types.iter_mut().filter(|state| state.outstanding.is_none()) {
             let type_url = state.type_url.clone();
             let diff = if delta {
                 state.subscription.delta(catalog, &type_url)
@@ -196,11 +186,7 @@ impl Session {
             let Some(diff) = diff else { continue };
             self.nonces += 1;
             let nonce = format!("{}-{version}", self.nonces);
-            let names = diff
-                .resources
-                .iter()
-                .map(|entry| entry.name.clone())
-                .collect();
+            let names = diff.resources.iter().map(|entry| entry.name.clone()).collect();
             state.outstanding = Some((nonce.clone(), names));
             state.sent.clone_from(&nonce);
             return Some(Response {
@@ -221,9 +207,7 @@ impl Session {
 
     /// Explicit names subscribed for a type.
     pub fn names(&self, type_url: &str) -> BTreeSet<Arc<str>> {
-        self.position(type_url)
-            .map(|index| self.types[index].subscription.names.clone())
-            .unwrap_or_default()
+        self.position(type_url).map(|index| self.types[index].subscription.names.clone()).unwrap_or_default()
     }
 
     /// What is known of a type, if the client asked for it.
@@ -244,11 +228,7 @@ impl TypeState {
         if nonce.is_empty() {
             return None;
         }
-        if self
-            .outstanding
-            .as_ref()
-            .is_none_or(|(sent, _)| sent != nonce)
-        {
+        if self.outstanding.as_ref().is_none_or(|(sent, _)| sent != nonce) {
             // A repeated answer to the last response only changes the subscription.
             return (self.sent != nonce).then_some(Event::Stale);
         }
@@ -256,11 +236,7 @@ impl TypeState {
         Some(match error {
             Some(message) => {
                 self.error = Some(message.clone());
-                Event::Nacked {
-                    nonce,
-                    message,
-                    names,
-                }
+                Event::Nacked { nonce, message, names }
             }
             None => {
                 self.error = None;
@@ -272,9 +248,5 @@ impl TypeState {
 }
 
 fn check(what: &'static str, size: usize, limit: usize) -> Result<(), LimitExceeded> {
-    if size > limit {
-        Err(LimitExceeded { what, limit })
-    } else {
-        Ok(())
-    }
+    if size > limit { Err(LimitExceeded { what, limit }) } else { Ok(()) }
 }

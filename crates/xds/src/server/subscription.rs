@@ -70,9 +70,7 @@ impl Subscription {
             owes_answer: true,
         };
         match names {
-            Names::Delta {
-                subscribe, held, ..
-            } => {
+            Names::Delta { subscribe, held, .. } => {
                 this.wildcard = subscribe.is_empty();
                 this.owes_answer = held.is_empty();
                 this.remember(held);
@@ -91,10 +89,7 @@ impl Subscription {
     }
 
     fn remember(&mut self, held: HashMap<String, String>) {
-        self.held = held
-            .into_iter()
-            .map(|(name, version)| (name.into(), Held::Version(version.into())))
-            .collect();
+        self.held = held.into_iter().map(|(name, version)| (name.into(), Held::Version(version.into()))).collect();
     }
 
     fn want(&mut self, name: String) {
@@ -108,11 +103,7 @@ impl Subscription {
     /// Applies a later request; says whether a response may be due because of it.
     pub(super) fn update(&mut self, names: Names) -> bool {
         match names {
-            Names::Delta {
-                subscribe,
-                unsubscribe,
-                ..
-            } => {
+            Names::Delta { subscribe, unsubscribe, .. } => {
                 let asked = !subscribe.is_empty();
                 self.unsubscribe(unsubscribe);
                 self.subscribe(subscribe);
@@ -163,11 +154,7 @@ impl Subscription {
             return false;
         }
         let wildcard = names.iter().any(|name| name == WILDCARD);
-        let names: BTreeSet<Arc<str>> = names
-            .into_iter()
-            .filter(|name| name != WILDCARD)
-            .map(Arc::from)
-            .collect();
+        let names: BTreeSet<Arc<str>> = names.into_iter().filter(|name| name != WILDCARD).map(Arc::from).collect();
         let added: Vec<Arc<str>> = names.difference(&self.names).cloned().collect();
         let asked = !added.is_empty() || (wildcard && !self.wildcard);
         if wildcard && !self.wildcard {
@@ -183,6 +170,14 @@ impl Subscription {
         asked
     }
 
+    /// Sends a name again although the client may hold it.
+    pub(super) fn resend(&mut self, name: &Arc<str>) {
+        if self.names.contains(name) {
+            self.held.remove(name);
+            self.dirty.add(name.clone());
+        }
+    }
+
     /// Whether a change of this name concerns the client.
     pub(super) fn covers(&self, name: &str) -> bool {
         self.wildcard || self.names.contains(name)
@@ -190,10 +185,7 @@ impl Subscription {
 
     /// Number of names that the client holds a version of.
     pub(super) fn held_count(&self) -> usize {
-        self.held
-            .values()
-            .filter(|held| matches!(held, Held::Version(_)))
-            .count()
+        self.held.values().filter(|held| matches!(held, Held::Version(_))).count()
     }
 
     /// Number of names this state grows with.
@@ -224,12 +216,7 @@ impl Subscription {
         if self.wildcard {
             wanted.extend(catalog.all(type_url));
         }
-        let gone: Vec<Arc<str>> = self
-            .held
-            .keys()
-            .filter(|name| !wanted.contains(*name))
-            .cloned()
-            .collect();
+        let gone: Vec<Arc<str>> = self.held.keys().filter(|name| !wanted.contains(*name)).cloned().collect();
         for name in gone {
             if self.held.remove(&name) != Some(Held::Absent) {
                 diff.removed.push(name);
@@ -245,8 +232,7 @@ impl Subscription {
         match entry {
             Some(entry) => {
                 if held != Some(&Held::Version(entry.version.clone())) {
-                    self.held
-                        .insert(name.clone(), Held::Version(entry.version.clone()));
+                    self.held.insert(name.clone(), Held::Version(entry.version.clone()));
                     diff.resources.push(entry);
                 }
             }
@@ -277,15 +263,9 @@ impl Subscription {
         let changed = self.delta(catalog, type_url)?;
         let mut names: BTreeSet<Arc<str>> = self.names.clone();
         names.extend(catalog.all(type_url));
-        let mut all = Diff {
-            resources: Vec::with_capacity(names.len()),
-            removed: Vec::new(),
-        };
-        let mut fresh: BTreeMap<Arc<str>, Entry> = changed
-            .resources
-            .into_iter()
-            .map(|entry| (entry.name.clone(), entry))
-            .collect();
+        let mut all = Diff { resources: Vec::with_capacity(names.len()), removed: Vec::new() };
+        let mut fresh: BTreeMap<Arc<str>, Entry> =
+            changed.resources.into_iter().map(|entry| (entry.name.clone(), entry)).collect();
         for name in names {
             let entry = fresh.remove(&name).or_else(|| catalog.get(type_url, &name));
             all.resources.extend(entry);

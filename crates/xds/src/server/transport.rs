@@ -8,8 +8,7 @@ use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
 use lateen_api::discovery::{
-    DELTA_PATH, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
-    STREAM_PATH,
+    DELTA_PATH, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, STREAM_PATH,
 };
 use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, StreamingService};
@@ -50,9 +49,7 @@ impl<T> AdsServer<T> {
 
 impl<T> Clone for AdsServer<T> {
     fn clone(&self) -> Self {
-        AdsServer {
-            ads: self.ads.clone(),
-        }
+        AdsServer { ads: self.ads.clone() }
     }
 }
 
@@ -79,9 +76,7 @@ where
         match request.uri().path() {
             DELTA_PATH => Box::pin(async move { Ok(grpc().streaming(Delta(ads), request).await) }),
             STREAM_PATH => Box::pin(async move { Ok(grpc().streaming(Sotw(ads), request).await) }),
-            _ => Box::pin(async {
-                Ok(Status::unimplemented("no such discovery method").into_http())
-            }),
+            _ => Box::pin(async { Ok(Status::unimplemented("no such discovery method").into_http()) }),
         }
     }
 }
@@ -98,8 +93,7 @@ struct Delta<T>(Arc<T>);
 struct Sotw<T>(Arc<T>);
 
 type Reply<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
-type ReplyFuture<M> =
-    Pin<Box<dyn Future<Output = Result<tonic::Response<Reply<M>>, Status>> + Send>>;
+type ReplyFuture<M> = Pin<Box<dyn Future<Output = Result<tonic::Response<Reply<M>>, Status>> + Send>>;
 
 impl<T: Ads> StreamingService<DeltaDiscoveryRequest> for Delta<T> {
     type Response = DeltaDiscoveryResponse;
@@ -135,7 +129,5 @@ where
     let head = tonic::Request::from_parts(metadata, extensions, ());
     let requests: RequestStream = Box::pin(stream.map(|item| item.map(Into::into)));
     let responses = ads.connect(head, delta, requests).await?;
-    Ok(tonic::Response::new(Box::pin(
-        responses.map(|item| item.map(Resp::from)),
-    )))
+    Ok(tonic::Response::new(Box::pin(responses.map(|item| item.map(Resp::from)))))
 }

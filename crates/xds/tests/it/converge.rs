@@ -67,8 +67,7 @@ impl Link {
         let kind = |endpoint: bool| if endpoint { ENDPOINTS } else { CLUSTERS };
         match *step {
             Step::Put(endpoint, name, value) => {
-                self.world
-                    .put(kind(endpoint), &format!("r{name}"), &format!("v{value}"));
+                self.world.put(kind(endpoint), &format!("r{name}"), &format!("v{value}"));
                 self.changed(kind(endpoint), name);
             }
             Step::Drop(endpoint, name) => {
@@ -90,8 +89,7 @@ impl Link {
     }
 
     fn changed(&mut self, type_url: &str, name: u8) {
-        self.server
-            .changed(type_url, &Arc::from(format!("r{name}")));
+        self.server.changed(type_url, &Arc::from(format!("r{name}")));
     }
 
     fn reconnect(&mut self) {
@@ -103,9 +101,7 @@ impl Link {
 
     fn deliver_up(&mut self) {
         if let Some(request) = self.up.pop_front() {
-            self.server
-                .on_request(request.into())
-                .expect("within limits");
+            self.server.on_request(request.into()).expect("within limits");
         }
     }
 
@@ -119,10 +115,7 @@ impl Link {
             for (name, version, body) in update.upserts {
                 assert_eq!(version.as_bytes(), body);
                 if version == BAD {
-                    rejected.push(Rejected {
-                        name,
-                        reason: "is bad".into(),
-                    });
+                    rejected.push(Rejected { name, reason: "is bad".into() });
                 } else {
                     applied.insert((update.type_url.clone(), name), version);
                 }

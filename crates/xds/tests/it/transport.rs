@@ -41,9 +41,7 @@ impl Ads for Fixed {
                 }
             }
         });
-        Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(
-            receiver,
-        )))
+        Ok(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver)))
     }
 }
 
@@ -55,11 +53,7 @@ impl Connect for Plain {
         let mut metadata = tonic::metadata::MetadataMap::new();
         metadata.insert("authorization", "Bearer token".parse()?);
         let origin = "http://istiod".parse()?;
-        Ok(Connected {
-            service: self.0.clone(),
-            metadata,
-            origin,
-        })
+        Ok(Connected { service: self.0.clone(), metadata, origin })
     }
 }
 
@@ -72,48 +66,25 @@ async fn client_follows_clusters_to_endpoints_and_survives_lost_streams() {
         world.put(CLUSTERS, &format!("c{index}"), "1");
         world.put(ENDPOINTS, &format!("c{index}"), "1");
     }
-    let ads = AdsServer::new(Arc::new(Fixed {
-        world,
-        responses: 1,
-    }));
+    let ads = AdsServer::new(Arc::new(Fixed { world, responses: 1 }));
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let server = tokio::spawn(
-        Server::builder()
-            .add_service(ads)
-            .serve_with_incoming(incoming),
-    );
+    let server = tokio::spawn(Server::builder().add_service(ads).serve_with_incoming(incoming));
 
-    let channel = Endpoint::from_shared(format!("http://{address}"))
-        .unwrap()
-        .connect_lazy();
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy();
     let subscriptions = Subscriptions::default();
     subscriptions.add_all(CLUSTERS);
     let seen = Arc::new(Mutex::new(Vec::new()));
     let (handler_seen, wanted) = (seen.clone(), subscriptions.clone());
     let handler = move |update: Update| {
-        for (name, ..) in update
-            .upserts
-            .iter()
-            .filter(|_| update.type_url == CLUSTERS)
-        {
+        for (name, ..) in update.upserts.iter().filter(|_| update.type_url == CLUSTERS) {
             wanted.add(ENDPOINTS, name);
         }
-        let names = update
-            .upserts
-            .into_iter()
-            .map(|(name, ..)| (update.type_url.clone(), name));
+        let names = update.upserts.into_iter().map(|(name, ..)| (update.type_url.clone(), name));
         handler_seen.lock().unwrap().extend(names);
         Vec::new()
     };
     let pause = |_| Duration::from_millis(1);
-    let client = client::run(
-        Plain(channel),
-        Node::default(),
-        subscriptions,
-        handler,
-        pause,
-        (),
-    );
+    let client = client::run(Plain(channel), Node::default(), subscriptions, handler, pause, ());
     let client = tokio::spawn(async move {
         client.await;
     });
