@@ -1,0 +1,185 @@
+//! The resources of one proxy, made or taken from the cache.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lateen_api::discovery::Node;
+use lateen_api::envoy::google::protobuf::value::Kind;
+use lateen_api::type_url;
+use lateen_control_core::reads::ReadSet;
+use lateen_control_core::translate::{self, Projection};
+use lateen_control_core::view::{ProxyKind, ProxyView};
+use lateen_xds::server::{Catalog, Entry, Session};
+use tonic::Status;
+
+use super::cache::{Cache, Caches, Lookup};
+use crate::state::Published;
+
+/// Types whose resources a proxy gets without naming them.
+const WILDCARD: [&str; 3] = [type_url::CLUSTER, type_url::LISTENER, type_url::NAME_TABLE];
+
+/// The proxy at the other end of a stream.
+pub(super) struct Proxy {
+    view: ProxyView,
+    name: String,
+    version: String,
+    caller: Projection,
+    /// What it shares with all proxies that call as it does.
+    shared: Arc<Cache>,
+    /// What only it has.
+    own: Cache,
+    names: HashMap<String, Names>,
+}
+
+/// A list of names and what it was made from.
+struct Names {
+    names: Vec<Arc<str>>,
+    reads: ReadSet,
+}
+
+impl Proxy {
+    pub(super) fn new(node: &Node, caches: &Caches) -> Result<Self, Status> {
+        let view = ProxyView::from_node(node);
+        let view = view.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        // Any outbound resource depends on the caller alone.
+        let caller = translate::projection(type_url::CLUSTER, "outbound", &view);
+        Ok(Proxy {
+            name: format!("{}.{}", view.pod, view.namespace),
+            version: version(node),
+            shared: caches.of(&caller),
+            own: Cache::default(),
+            names: HashMap::new(),
+            caller,
+            view,
+        })
+    }
+
+    /// `pod.namespace`
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn kind(&self) -> &'static str {
+        match self.view.kind {
+            ProxyKind::Sidecar => "sidecar",
+            ProxyKind::Router => "router",
+        }
+    }
+
+    pub(super) fn cluster_id(&self) -> &str {
+        &self.view.cluster
+    }
+
+    /// Whether this is our own proxy.
+    pub(super) fn is_lateen(&self) -> bool {
+        self.view.lateen
+    }
+
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Takes a newer publication: tells the session what may have changed for this proxy.
+    pub(super) fn advance(&mut self, from: u64, published: &Published, session: &mut Session) {
+        let types: Vec<Arc<str>> = session.types().cloned().collect();
+        for type_url in &types {
+            if self.names_changed(type_url, from, published) {
+                self.names.remove(&**type_url);
+                session.changed_all(type_url);
+            }
+        }
+        for cache in [&*self.shared, &self.own] {
+            match cache.advance(from, published) {
+                Some(steps) => {
+                    for (type_url, name) in steps.iter().flat_map(|stale| stale.iter()) {
+                        session.changed(type_url, name);
+                    }
+                }
+                None => types.iter().for_each(|type_url| session.changed_all(type_url)),
+            }
+        }
+    }
+
+    fn names_changed(&self, type_url: &str, from: u64, published: &Published) -> bool {
+        let Some(names) = self.names.get(type_url) else { return false };
+        let changes = published.changes_since(from);
+        changes.is_none_or(|mut changes| changes.any(|changes| changes.touch(&names.reads)))
+    }
+}
+
+/// What a proxy gets as of one publication.
+pub(super) struct ProxyCatalog<'a> {
+    proxy: &'a mut Proxy,
+    published: &'a Published,
+}
+
+impl<'a> ProxyCatalog<'a> {
+    pub(super) fn new(proxy: &'a mut Proxy, published: &'a Published) -> Self {
+        ProxyCatalog { proxy, published }
+    }
+
+    fn make(&self, type_url: &str, name: &str, previous: Option<Entry>) -> Option<Entry> {
+        let Proxy { view, caller, shared, own, .. } = &*self.proxy;
+        let Some(made) = translate::resource(type_url, name, view, &self.published.snapshot) else {
+            if previous.is_some() {
+                shared.forget(type_url, name, self.published.version);
+                own.forget(type_url, name, self.published.version);
+            }
+            return None;
+        };
+        let body = made.resource.value;
+        let entry = match previous {
+            Some(previous) if previous.body == body => previous,
+            _ => Entry { name: name.into(), version: digest(&body), type_url: type_url.into(), body },
+        };
+        let is_shared = translate::projection(type_url, name, view) == *caller;
+        let cache = if is_shared { &**shared } else { own };
+        cache.keep(type_url, entry.clone(), made.reads, self.published.version);
+        Some(entry)
+    }
+}
+
+impl Catalog for ProxyCatalog<'_> {
+    fn all(&mut self, type_url: &str) -> Vec<Arc<str>> {
+        if !WILDCARD.contains(&type_url) {
+            return Vec::new();
+        }
+        if let Some(names) = self.proxy.names.get(type_url) {
+            return names.names.clone();
+        }
+        let found = translate::names(type_url, &self.proxy.view, &self.published.snapshot);
+        let names: Vec<Arc<str>> = found.names.into_iter().map(Arc::from).collect();
+        let known = Names { names: names.clone(), reads: found.reads };
+        self.proxy.names.insert(type_url.to_owned(), known);
+        names
+    }
+
+    fn get(&mut self, type_url: &str, name: &str) -> Option<Entry> {
+        let mut previous = None;
+        for cache in [&*self.proxy.shared, &self.proxy.own] {
+            match cache.find(type_url, name, self.published.version) {
+                Lookup::Fresh(entry) => return Some(entry),
+                Lookup::Stale(entry) => previous = Some(entry),
+                Lookup::Missing => {}
+            }
+        }
+        self.make(type_url, name, previous)
+    }
+}
+
+/// The version of a resource: changes with its content, and is the same after a restart of istiod.
+fn digest(body: &[u8]) -> Arc<str> {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
+    let hex: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    hex.into()
+}
+
+/// The version of the proxy's program.
+fn version(node: &Node) -> String {
+    let fields = node.metadata.as_ref().map(|metadata| &metadata.fields);
+    let value = fields.and_then(|fields| fields.get("ISTIO_VERSION"));
+    match value.and_then(|value| value.kind.as_ref()) {
+        Some(Kind::StringValue(text)) => text.clone(),
+        _ => "unknown".to_owned(),
+    }
+}

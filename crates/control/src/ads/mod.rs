@@ -1,0 +1,11 @@
+//! The discovery service.
+
+mod cache;
+mod catalog;
+mod clients;
+mod connection;
+mod service;
+
+pub use cache::Caches;
+pub use clients::{ClientGuard, ClientStatus, Clients};
+pub use service::{Discovery, Shared};

@@ -1,0 +1,83 @@
+//! What istiod runs with, resolved once.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+/// Where istiod listens.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Discovery and certificates without TLS.
+    pub grpc: SocketAddr,
+    /// Discovery and certificates with TLS.
+    pub tls_grpc: SocketAddr,
+    /// Webhooks, with TLS.
+    pub webhook: SocketAddr,
+    /// Metrics, version and debug pages.
+    pub monitoring: SocketAddr,
+    /// Readiness.
+    pub health: SocketAddr,
+}
+
+impl Listen {
+    /// Istio's ports on one address.
+    pub fn on(ip: IpAddr) -> Self {
+        let at = |port| SocketAddr::new(ip, port);
+        Listen { grpc: at(15010), tls_grpc: at(15012), webhook: at(15017), monitoring: at(15014), health: at(8080) }
+    }
+}
+
+/// What istiod runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Its own namespace; also the root namespace of the mesh.
+    pub namespace: String,
+    /// Its revision.
+    pub revision: String,
+    /// The name of its pod, shown in status pages.
+    pub pod_name: String,
+    /// The name of this cluster.
+    pub cluster_id: String,
+    /// Domain of Services.
+    pub cluster_domain: String,
+    /// The version of this program.
+    pub version: String,
+    /// Where it listens.
+    pub listen: Listen,
+    /// Changes that follow a push within this time are merged into the next.
+    pub merge_window: Duration,
+    /// A change waits no longer than this, however many follow.
+    pub merge_max: Duration,
+}
+
+impl Config {
+    /// Resolves the configuration from the environment that Istio's manifests set; `var` looks a
+    /// variable up.
+    pub fn resolve(version: &str, var: impl Fn(&str) -> Option<String>) -> Self {
+        let text = |name: &str, default: &str| {
+            var(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
+        };
+        Config {
+            namespace: text("POD_NAMESPACE", "istio-system"),
+            revision: text("REVISION", "default"),
+            pod_name: text("POD_NAME", "istiod"),
+            cluster_id: text("CLUSTER_ID", "Kubernetes"),
+            cluster_domain: text("DOMAIN_SUFFIX", "cluster.local"),
+            version: version.to_owned(),
+            listen: Listen::on(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            merge_window: Duration::from_millis(25),
+            merge_max: Duration::from_secs(1),
+        }
+    }
+
+    /// The names under which others reach istiod, as its certificate states them.
+    pub fn server_names(&self) -> Vec<String> {
+        let Config { namespace, cluster_domain, .. } = self;
+        vec![
+            format!("istiod.{namespace}.svc"),
+            format!("istiod.{namespace}"),
+            format!("istiod.{namespace}.svc.{cluster_domain}"),
+            "istiod".to_owned(),
+            "localhost".to_owned(),
+        ]
+    }
+}

@@ -1,0 +1,83 @@
+//! The kinds that istiod watches.
+
+use lateen_control_core::resource;
+
+/// Which namespaces a kind is watched in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// The kind has no namespaces.
+    Cluster,
+    /// All namespaces.
+    Namespaced,
+    /// Only istiod's own namespace.
+    Own,
+}
+
+/// A kind of object in the Kubernetes API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kind {
+    /// API group; empty for the core group.
+    pub group: &'static str,
+    /// Version.
+    pub version: &'static str,
+    /// Kind.
+    pub kind: &'static str,
+    /// Name in URLs.
+    pub plural: &'static str,
+    /// Which namespaces to watch.
+    pub scope: Scope,
+}
+
+const fn kind(
+    group: &'static str,
+    version: &'static str,
+    kind: &'static str,
+    plural: &'static str,
+    scope: Scope,
+) -> Kind {
+    Kind { group, version, kind, plural, scope }
+}
+
+const NETWORKING: &str = "networking.istio.io";
+const SECURITY: &str = "security.istio.io";
+
+/// Everything that istiod could read, if the core has a use for it.
+const KINDS: &[Kind] = &[
+    kind("", "v1", "Namespace", "namespaces", Scope::Cluster),
+    kind("", "v1", "Node", "nodes", Scope::Cluster),
+    kind("", "v1", "Pod", "pods", Scope::Namespaced),
+    kind("", "v1", "Service", "services", Scope::Namespaced),
+    kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", Scope::Namespaced),
+    kind("", "v1", "ConfigMap", "configmaps", Scope::Own),
+    kind(NETWORKING, "v1", "VirtualService", "virtualservices", Scope::Namespaced),
+    kind(NETWORKING, "v1", "DestinationRule", "destinationrules", Scope::Namespaced),
+    kind(NETWORKING, "v1", "Gateway", "gateways", Scope::Namespaced),
+    kind(NETWORKING, "v1", "ServiceEntry", "serviceentries", Scope::Namespaced),
+    kind(NETWORKING, "v1", "WorkloadEntry", "workloadentries", Scope::Namespaced),
+    kind(NETWORKING, "v1", "WorkloadGroup", "workloadgroups", Scope::Namespaced),
+    kind(NETWORKING, "v1", "Sidecar", "sidecars", Scope::Namespaced),
+    kind(NETWORKING, "v1alpha3", "EnvoyFilter", "envoyfilters", Scope::Namespaced),
+    kind(NETWORKING, "v1beta1", "ProxyConfig", "proxyconfigs", Scope::Namespaced),
+    kind(SECURITY, "v1", "PeerAuthentication", "peerauthentications", Scope::Namespaced),
+    kind(SECURITY, "v1", "RequestAuthentication", "requestauthentications", Scope::Namespaced),
+    kind(SECURITY, "v1", "AuthorizationPolicy", "authorizationpolicies", Scope::Namespaced),
+    kind("telemetry.istio.io", "v1", "Telemetry", "telemetries", Scope::Namespaced),
+    kind("extensions.istio.io", "v1alpha1", "WasmPlugin", "wasmplugins", Scope::Namespaced),
+];
+
+impl Kind {
+    /// `apiVersion` of its objects.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// Whether this is one of Istio's own kinds.
+    pub fn is_istio(&self) -> bool {
+        self.group.ends_with(".istio.io")
+    }
+}
+
+/// The kinds to watch: those that translation reads.
+pub fn watched() -> impl Iterator<Item = &'static Kind> {
+    KINDS.iter().filter(|kind| resource::Kind::find(kind.group, kind.kind).is_some())
+}

@@ -1,0 +1,238 @@
+//! The one owner of what istiod knows: applies watch events, publishes snapshots.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use lateen_control_core::install::{INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP};
+use lateen_control_core::reads::Changes;
+use lateen_control_core::resource;
+use lateen_control_core::snapshot::Snapshot;
+use lateen_control_core::store::{self, Store};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+
+use crate::config::Config;
+use crate::metrics::{self, Metrics};
+use crate::push::Debounce;
+use crate::source::{Event, Key, Kind, watched};
+use crate::webhook::{Injection, InjectorMaps};
+
+/// Publications whose changes are remembered, for proxies that are behind.
+const HISTORY: usize = 64;
+
+/// What is served to proxies from one moment on.
+pub struct Published {
+    /// Counts publications.
+    pub version: u64,
+    /// The state of the mesh.
+    pub snapshot: Arc<Snapshot>,
+    /// When the oldest change in it happened.
+    pub since: Instant,
+    /// When it was published.
+    pub at: Instant,
+    /// The changes of this and earlier publications, oldest first; the last is of this one.
+    history: Arc<VecDeque<Arc<Changes>>>,
+}
+
+impl Published {
+    /// The changes after publication `version`; `None` if that is too long ago to know.
+    pub fn changes_since(&self, version: u64) -> Option<impl Iterator<Item = &Changes>> {
+        let missing = usize::try_from(self.version.checked_sub(version)?).ok()?;
+        let skip = self.history.len().checked_sub(missing)?;
+        Some(self.history.iter().skip(skip).map(|changes| &**changes))
+    }
+}
+
+/// Parts of istiod that read some objects as they are.
+pub struct Followers {
+    /// Reads ConfigMaps and the annotations of namespaces.
+    pub injection: Arc<Injection>,
+    /// Gets each namespace that has to hold the root certificate.
+    pub namespaces: Option<mpsc::Sender<String>>,
+}
+
+/// Owns the store.
+pub struct State {
+    store: Store,
+    missing: BTreeSet<&'static Kind>,
+    changes: Changes,
+    history: VecDeque<Arc<Changes>>,
+    debounce: Debounce,
+    publish: watch::Sender<Arc<Published>>,
+    maps: InjectorMaps,
+    followers: Followers,
+    metrics: Arc<Metrics>,
+    ready: Arc<AtomicBool>,
+}
+
+impl State {
+    /// An empty state, and where its publications appear.
+    pub fn new(
+        config: &Config,
+        followers: Followers,
+        metrics: Arc<Metrics>,
+        ready: Arc<AtomicBool>,
+    ) -> (Self, watch::Receiver<Arc<Published>>) {
+        let store = Store::new();
+        let now = Instant::now();
+        let (publish, published) = watch::channel(Arc::new(Published {
+            version: 0,
+            snapshot: store.snapshot(),
+            since: now,
+            at: now,
+            history: Arc::default(),
+        }));
+        let state = State {
+            store,
+            missing: watched().collect(),
+            changes: Changes::default(),
+            history: VecDeque::new(),
+            debounce: Debounce::new(config.merge_window, config.merge_max),
+            publish,
+            maps: InjectorMaps::default(),
+            followers,
+            metrics,
+            ready,
+        };
+        (state, published)
+    }
+
+    /// Applies events and publishes; ends with the senders of events.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+        loop {
+            // Nothing is served before everything is known: half a configuration is a wrong one.
+            let due = self.debounce.due().filter(|_| self.missing.is_empty());
+            tokio::select! {
+                biased;
+                event = events.recv() => match event {
+                    Some(event) => self.take(event).await,
+                    None => return,
+                },
+                () = sleep_until(due), if due.is_some() => self.publish(),
+            }
+        }
+    }
+
+    async fn take(&mut self, event: Event) {
+        match event {
+            Event::Put(key, object) => {
+                self.count(&key, "update");
+                self.follow(&key, Some(&object)).await;
+                if is_read(&key) {
+                    self.apply(store::Event::Apply(object));
+                }
+            }
+            Event::Gone(key) => {
+                self.count(&key, "delete");
+                self.follow(&key, None).await;
+                if let Some(key) = core_key(&key).filter(|_| is_read(&key)) {
+                    self.apply(store::Event::Delete(key));
+                }
+            }
+            Event::Synced(kind) => {
+                if self.missing.remove(kind) && self.missing.is_empty() {
+                    self.debounce.changed(Instant::now());
+                    self.followers.injection.configure(&self.maps);
+                }
+            }
+        }
+    }
+
+    fn count(&self, key: &Key, event: &str) {
+        let kind = key.kind.kind;
+        self.metrics.add(&metrics::PILOT_INBOUND_UPDATES, &[("type", kind)]);
+        if key.kind.is_istio() {
+            self.metrics.add(&metrics::PILOT_K8S_CFG_EVENTS, &[("event", event), ("type", kind)]);
+        }
+    }
+
+    fn apply(&mut self, event: store::Event) {
+        let mut changes = self.store.apply(event);
+        for (key, reason) in changes.refused.drain(..) {
+            tracing::warn!(%key, reason, "object cannot be read; its last good state stays in force");
+        }
+        if !changes.is_empty() {
+            self.changes.merge(changes);
+            self.debounce.changed(Instant::now());
+        }
+    }
+
+    fn publish(&mut self) {
+        let now = Instant::now();
+        let since = self.debounce.pushed(now).unwrap_or(now);
+        self.metrics.observe(&metrics::PILOT_DEBOUNCE_TIME, &[], now - since);
+        self.history.push_back(Arc::new(std::mem::take(&mut self.changes)));
+        if self.history.len() > HISTORY {
+            self.history.pop_front();
+        }
+        let published = Published {
+            version: self.publish.borrow().version + 1,
+            snapshot: self.store.snapshot(),
+            since,
+            at: Instant::now(),
+            history: Arc::new(self.history.clone()),
+        };
+        let services = published.snapshot.services.iter().count() as f64;
+        self.metrics.set(&metrics::PILOT_SERVICES, &[], services);
+        let routes = published.snapshot.virtual_services.len() as f64;
+        self.metrics.set(&metrics::PILOT_VIRT_SERVICES, &[], routes);
+        tracing::debug!(version = published.version, took = ?now.elapsed(), "published");
+        self.publish.send_replace(Arc::new(published));
+        self.ready.store(true, Ordering::Release);
+    }
+
+    /// Tells the followers.
+    async fn follow(&mut self, key: &Key, object: Option<&Value>) {
+        match (key.kind.kind, key.name.as_str()) {
+            ("ConfigMap", INJECTOR_CONFIG_MAP) => {
+                self.maps.values = text(object, "/data/values");
+                self.maps.config = text(object, "/data/config");
+                self.configure();
+            }
+            ("ConfigMap", MESH_CONFIG_MAP) => {
+                self.maps.mesh = text(object, "/data/mesh");
+                self.configure();
+            }
+            ("Namespace", name) => {
+                let annotations = object.and_then(|object| object.pointer("/metadata/annotations"));
+                self.followers.injection.namespace(name, annotations.and_then(Value::as_object));
+                let terminating = |object: &Value| object["metadata"]["deletionTimestamp"].is_string();
+                if let (Some(namespaces), false) = (&self.followers.namespaces, object.is_none_or(terminating)) {
+                    // Fails only when istiod ends.
+                    let _ = namespaces.send(name.to_owned()).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Settings come in two ConfigMaps: they are taken once both were read.
+    fn configure(&self) {
+        if self.missing.iter().all(|kind| kind.kind != "ConfigMap") {
+            self.followers.injection.configure(&self.maps);
+        }
+    }
+}
+
+/// Whether translation reads this object: of ConfigMaps only the mesh's.
+fn is_read(key: &Key) -> bool {
+    key.kind.kind != "ConfigMap" || key.name == MESH_CONFIG_MAP
+}
+
+fn core_key(key: &Key) -> Option<resource::Key> {
+    let kind = resource::Kind::find(key.kind.group, key.kind.kind)?;
+    Some(resource::Key::new(kind, &key.namespace, &key.name))
+}
+
+fn text(object: Option<&Value>, pointer: &str) -> String {
+    let value = object.and_then(|object| object.pointer(pointer));
+    value.and_then(Value::as_str).unwrap_or_default().to_owned()
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due.into()).await;
+    }
+}

@@ -1,0 +1,102 @@
+//! Writes istiod's CA into the webhook configurations, and keeps it there.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt as _;
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhookConfiguration, ValidatingWebhookConfiguration};
+use kube::api::{Patch, PatchParams};
+use kube::core::DynamicObject;
+use kube::runtime::watcher;
+use kube::{Api, Client, Resource};
+use lateen_control_core::install::{INJECTOR_WEBHOOK, VALIDATOR_WEBHOOK};
+use serde_json::{Value, json};
+
+use crate::metrics::{self, Metrics};
+
+/// Pause after a failed watch or patch.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// Keeps both registrations pointing at a server that callers can verify, for ever.
+pub async fn keep_registered(client: Client, root_pem: String, metrics: Arc<Metrics>) {
+    let registrar = Registrar { client, bundle: STANDARD.encode(root_pem), metrics };
+    let injector = registrar.keep::<MutatingWebhookConfiguration>(INJECTOR_WEBHOOK, None);
+    // Refusing while nobody answers would block all configuration; now that istiod answers,
+    // letting broken configuration pass would be worse.
+    let validator = registrar.keep::<ValidatingWebhookConfiguration>(VALIDATOR_WEBHOOK, Some("Fail"));
+    futures::join!(injector, validator);
+}
+
+struct Registrar {
+    client: Client,
+    bundle: String,
+    metrics: Arc<Metrics>,
+}
+
+impl Registrar {
+    async fn keep<K: Resource<DynamicType = ()>>(&self, name: &str, policy: Option<&str>) {
+        let kind = kube::core::ApiResource::erase::<K>(&());
+        let api: Api<DynamicObject> = Api::all_with(self.client.clone(), &kind);
+        let mut events = std::pin::pin!(watcher(api.clone(), watcher::Config::default()));
+        while let Some(event) = events.next().await {
+            let object = match event {
+                Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => object,
+                Ok(_) => continue,
+                Err(error) => {
+                    tracing::debug!(%error, kind = kind.kind, "watch of webhook configurations");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            };
+            if object.metadata.name.as_deref() != Some(name) {
+                continue;
+            }
+            let Some(patch) = registration(&object.data["webhooks"], &self.bundle, policy) else {
+                continue;
+            };
+            self.patch(&api, name, &patch).await;
+        }
+    }
+
+    async fn patch(&self, api: &Api<DynamicObject>, name: &str, patch: &Value) {
+        self.metrics.add(&metrics::WEBHOOK_PATCH_ATTEMPTS, &[("name", name)]);
+        let params = PatchParams::default();
+        // Tried again at the next event; a conflict always causes one.
+        match api.patch(name, &params, &Patch::Merge(patch)).await {
+            Ok(_) => tracing::info!(name, "wrote the CA into the webhook configuration"),
+            Err(error) => {
+                self.metrics.add(&metrics::WEBHOOK_PATCH_FAILURES, &[("name", name)]);
+                tracing::warn!(name, %error, "could not write the CA into the webhook configuration");
+            }
+        }
+    }
+}
+
+/// The merge patch that makes all webhooks as they have to be; `None` if they are.
+fn registration(webhooks: &Value, bundle: &str, policy: Option<&str>) -> Option<Value> {
+    let mut wanted = webhooks.clone();
+    for webhook in wanted.as_array_mut()? {
+        webhook["clientConfig"]["caBundle"] = json!(bundle);
+        if let Some(policy) = policy {
+            webhook["failurePolicy"] = json!(policy);
+        }
+    }
+    (wanted != *webhooks).then(|| json!({ "webhooks": wanted }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_wrong_registration_is_patched() {
+        let stale = json!([{ "name": "a", "clientConfig": { "service": {} }, "failurePolicy": "Ignore" }]);
+        let patch = registration(&stale, "CA", Some("Fail")).expect("a patch");
+        let webhook = &patch["webhooks"][0];
+        assert_eq!(webhook["clientConfig"], json!({ "service": {}, "caBundle": "CA" }));
+        assert_eq!((&webhook["name"], &webhook["failurePolicy"]), (&json!("a"), &json!("Fail")));
+        assert_eq!(registration(&patch["webhooks"], "CA", Some("Fail")), None);
+    }
+}

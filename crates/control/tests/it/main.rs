@@ -1,0 +1,8 @@
+//! istiod without Kubernetes: events in, discovery, certificates and webhooks out, over loopback.
+
+mod admin;
+mod certificates;
+mod cluster;
+mod discovery;
+mod istiod;
+mod webhooks;
