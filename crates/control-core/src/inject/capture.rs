@@ -47,7 +47,7 @@ fn arguments(pod: &Value, settings: &Settings<'_>) -> Vec<String> {
     flag("-x", traffic(pod, "excludeOutboundIPRanges", &capture.exclude_ip_ranges));
     flag("-b", traffic(pod, "includeInboundPorts", &capture.include_inbound_ports));
     let excluded = excluded_inbound(pod, settings);
-    flag("-d", &[PROXY_PORTS, excluded.as_str()].join(",").trim_end_matches(',').to_owned());
+    flag("-d", [PROXY_PORTS, excluded.as_str()].join(",").trim_end_matches(','));
     for (name, text) in [
         ("-q", traffic(pod, "includeOutboundPorts", &capture.include_outbound_ports)),
         ("-o", traffic(pod, "excludeOutboundPorts", &capture.exclude_outbound_ports)),

@@ -7,7 +7,7 @@ use super::{
 
 pub(super) fn check(_: &At<'_>, spec: &At<'_>, report: &mut Report) {
     let servers = spec.get("servers");
-    if servers.is_blank() {
+    if servers.items().is_empty() {
         report.error(&servers, "a gateway must have at least one server");
     }
     let mut names_seen: Vec<&str> = Vec::new();
@@ -30,7 +30,7 @@ pub(super) fn check(_: &At<'_>, spec: &At<'_>, report: &mut Report) {
 
 fn check_server(at: &At<'_>, report: &mut Report) {
     let hosts = at.get("hosts");
-    if hosts.is_blank() {
+    if hosts.items().is_empty() {
         report.error(&hosts, "server config must contain at least one host");
     }
     for host in hosts.items() {

@@ -35,7 +35,8 @@ pub(super) fn number(at: &At<'_>, report: &mut Report) {
 pub(super) fn protocol(at: &At<'_>, optional: bool, report: &mut Report) {
     let text = at.text();
     let known = PROTOCOLS.iter().any(|known| known.eq_ignore_ascii_case(text));
-    if !known && !(optional && text.is_empty()) {
+    let left_out = optional && text.is_empty();
+    if !known && !left_out {
         report.error(at, format!("invalid protocol {text:?}; there are {}", PROTOCOLS.join(", ")));
     }
 }

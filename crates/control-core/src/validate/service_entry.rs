@@ -8,7 +8,7 @@ use super::{
 pub(super) fn check(resource: &At<'_>, spec: &At<'_>, report: &mut Report) {
     let hosts = spec.get("hosts");
     let resolution = spec.get("resolution").text();
-    if hosts.is_blank() {
+    if hosts.items().is_empty() {
         report.error(&hosts, "service entry must have at least one host");
     }
     for host in hosts.items() {

@@ -10,7 +10,7 @@ use super::{
 pub(super) fn check(_: &At<'_>, spec: &At<'_>, report: &mut Report) {
     let (ingress, egress) = (spec.get("ingress"), spec.get("egress"));
     let sets_anything = spec.count(&["outboundTrafficPolicy", "inboundConnectionPool"]) > 0;
-    if ingress.is_blank() && egress.is_blank() && !sets_anything {
+    if ingress.items().is_empty() && egress.items().is_empty() && !sets_anything {
         report.error(spec, "sidecar: empty configuration provided");
     }
     selector::match_labels(&spec.get("workloadSelector"), "labels", report);
@@ -96,7 +96,7 @@ fn check_egress(list: &At<'_>, report: &mut Report) {
         port::number(&port.get("number"), report);
         once(&port, &mut ports, report);
         let hosts = listener.get("hosts");
-        if hosts.is_blank() {
+        if hosts.items().is_empty() {
             report.error(&hosts, "egress listener must contain at least one host");
         }
         let mut seen: Vec<(&str, &str)> = Vec::new();

@@ -57,9 +57,7 @@ pub(super) fn connection_pool(at: &At<'_>, report: &mut Report) {
     if !tcp.is_set() && !http.is_set() {
         report.error(at, "connection pool must have at least one of tcp and http");
     }
-    for name in ["maxConnections"] {
-        time::not_negative(&tcp.get(name), report);
-    }
+    time::not_negative(&tcp.get("maxConnections"), report);
     time::positive(&tcp.get("connectTimeout"), report);
     time::or_zero(&tcp.get("idleTimeout"), report);
     time::positive(&tcp.get("maxConnectionDuration"), report);

@@ -59,12 +59,12 @@ fn check_hosts(spec: &At<'_>, report: &mut Report) {
 
 fn check_tls(at: &At<'_>, report: &mut Report) {
     let matches = at.get("match");
-    if matches.is_blank() {
+    if matches.items().is_empty() {
         report.error(&matches, "a TLS route must have at least one match condition");
     }
     for condition in matches.items() {
         let hosts = condition.get("sniHosts");
-        if hosts.is_blank() {
+        if hosts.items().is_empty() {
             report.error(&hosts, "a TLS match must have at least one SNI host");
         }
         for host in hosts.items() {
@@ -97,7 +97,7 @@ fn check_l4_match(at: &At<'_>, report: &mut Report) {
 
 fn check_l4_route(at: &At<'_>, report: &mut Report) {
     let routes = at.get("route");
-    if routes.is_blank() {
+    if routes.items().is_empty() {
         report.error(&routes, "route is required");
     }
     for route in routes.items().iter().filter(|route| route.has("headers")) {
