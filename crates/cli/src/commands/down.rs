@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use lateen_local::{Down, down};
 
-use super::HomeArg;
+use super::{HomeArg, say};
 
 /// Options of `lateen down`.
 #[derive(Debug, clap::Args)]
@@ -25,9 +25,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let ran = down(&options)?;
     let state = if args.purge { "its state is deleted" } else { "its state is kept" };
     match (ran, args.purge) {
-        (true, _) => println!("The cluster has ended; {state}."),
-        (false, true) => println!("No cluster was running; the state is deleted."),
-        (false, false) => println!("No cluster is running."),
+        (true, _) => say(format_args!("The cluster has ended; {state}.")),
+        (false, true) => say(format_args!("No cluster was running; the state is deleted.")),
+        (false, false) => say(format_args!("No cluster is running.")),
     }
     Ok(ExitCode::SUCCESS)
 }

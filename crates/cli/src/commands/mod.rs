@@ -6,9 +6,16 @@ pub mod kubectl;
 pub mod status;
 pub mod up;
 
+use std::fmt;
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::Context;
+
+/// Prints a line; that nobody reads it is no reason to fail.
+fn say(line: fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
 
 /// Where the local cluster keeps its state.
 #[derive(Debug, clap::Args)]

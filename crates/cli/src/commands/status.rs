@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use lateen_local::{Status, status};
 
-use super::HomeArg;
+use super::{HomeArg, say};
 
 /// Options of `lateen status`.
 #[derive(Debug, clap::Args)]
@@ -21,16 +21,16 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let home = args.home.resolve()?;
     match status(&home) {
         Status::Running { api, pid, ready, seconds } => {
-            println!("cluster     {}", if ready { "ready" } else { "starting" });
-            println!("API server  https://{api}");
-            println!("kubeconfig  {}", home.join("kubeconfig").display());
-            println!("running for {}", duration(seconds));
-            println!("process     {pid}");
+            say(format_args!("cluster     {}", if ready { "ready" } else { "starting" }));
+            say(format_args!("API server  https://{api}"));
+            say(format_args!("kubeconfig  {}", home.join("kubeconfig").display()));
+            say(format_args!("running for {}", duration(seconds)));
+            say(format_args!("process     {pid}"));
             Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
         Status::Stopped { kept } => {
-            println!("cluster     not running");
-            println!("state       {}", if kept { "kept; `lateen up` brings it back" } else { "none" });
+            say(format_args!("cluster     not running"));
+            say(format_args!("state       {}", if kept { "kept; `lateen up` brings it back" } else { "none" }));
             Ok(ExitCode::FAILURE)
         }
     }

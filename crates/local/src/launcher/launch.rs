@@ -133,11 +133,11 @@ fn open_log(home: &Home) -> Result<File, UpError> {
 }
 
 fn listen(port: u16) -> Result<TcpListener, UpError> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|source| {
-        if source.kind() == io::ErrorKind::AddrInUse {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
+        if error.kind() == io::ErrorKind::AddrInUse {
             UpError::PortTaken { port }
         } else {
-            UpError::Listen { port, source }
+            UpError::Listen { port, error }
         }
     })
 }

@@ -22,12 +22,12 @@ pub use status::{Status, status};
 #[derive(Debug, thiserror::Error)]
 pub enum UpError {
     /// A file or directory of the state directory could not be used.
-    #[error("cannot use {path}: {source}")]
+    #[error("cannot use {path}: {error}")]
     State {
         /// Which one.
         path: String,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The port of the API server is taken.
     #[error("127.0.0.1:{port} is in use by another program; choose another port with --port (0 picks a free one)")]
@@ -36,12 +36,12 @@ pub enum UpError {
         port: u16,
     },
     /// A listener could not be opened for another reason.
-    #[error("cannot listen on 127.0.0.1:{port}: {source}")]
+    #[error("cannot listen on 127.0.0.1:{port}: {error}")]
     Listen {
         /// Which port.
         port: u16,
         /// Why.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The machine does not let us make namespaces.
     #[error("{0}")]
@@ -55,12 +55,12 @@ pub enum UpError {
         log: String,
     },
     /// A process of ours could not be started or talked to.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {error}")]
     Process {
         /// What was tried.
         what: &'static str,
         /// Why it failed.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The cluster did not stop in time.
     #[error("the cluster (process {pid}) does not stop; look at {log}")]
@@ -73,12 +73,12 @@ pub enum UpError {
 }
 
 impl UpError {
-    pub(crate) fn state(path: &std::path::Path, source: std::io::Error) -> Self {
-        UpError::State { path: path.display().to_string(), source }
+    pub(crate) fn state(path: &std::path::Path, error: std::io::Error) -> Self {
+        UpError::State { path: path.display().to_string(), error }
     }
 
-    pub(crate) fn process(what: &'static str, source: impl Into<std::io::Error>) -> Self {
-        UpError::Process { what, source: source.into() }
+    pub(crate) fn process(what: &'static str, error: impl Into<std::io::Error>) -> Self {
+        UpError::Process { what, error: error.into() }
     }
 }
 

@@ -61,6 +61,18 @@ impl Lock {
 impl Drop for Lock {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(self.home.run());
+        remove_unused(&self.home);
+    }
+}
+
+/// Removes what a start left that came to nothing: an empty log and empty directories.
+fn remove_unused(home: &Home) {
+    let log = home.log();
+    if fs::metadata(&log).is_ok_and(|found| found.len() == 0) && !home.server().exists() {
+        let _ = fs::remove_file(&log);
+    }
+    for directory in log.parent().into_iter().chain([home.root()]) {
+        let _ = fs::remove_dir(directory);
     }
 }
 
@@ -93,6 +105,6 @@ mod tests {
         assert_eq!(running(&home).unwrap().pid, 7);
         drop(lock);
         assert!(running(&home).is_none());
-        assert!(!home.run().exists());
+        assert!(!home.root().exists());
     }
 }
