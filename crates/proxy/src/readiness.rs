@@ -32,9 +32,11 @@ impl Readiness {
         self.listeners.store(true, Ordering::Release);
     }
 
-    /// The data path serves what came.
-    pub fn serving(&self) {
-        self.serving.store(true, Ordering::Release);
+    /// Everything that came so far is in force. Counts once there are clusters and listeners.
+    pub fn published(&self) {
+        if self.clusters.load(Ordering::Acquire) && self.listeners.load(Ordering::Acquire) {
+            self.serving.store(true, Ordering::Release);
+        }
     }
 
     /// No new traffic, please.
@@ -63,7 +65,7 @@ impl Readiness {
             return Err("no listeners yet: waiting for the control plane (discoveryAddress)");
         }
         if !yes(&self.serving) {
-            return Err("listeners are not open yet");
+            return Err("listeners wait for routes and endpoints that have not come yet");
         }
         Ok(())
     }

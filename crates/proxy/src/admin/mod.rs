@@ -2,6 +2,7 @@
 
 mod certs;
 mod clusters;
+mod dump;
 mod info;
 mod stats;
 
@@ -70,12 +71,13 @@ impl Handler for AdminServer {
             "/ready" => self.ready(),
             "/server_info" => json(&info::server_info(parts)),
             "/certs" => json(&certs::certs(&parts.certs)),
+            "/config_dump" => self.config_dump(&query),
             "/clusters" => clusters::clusters(&parts.state.tables(), query.is_json()),
             "/listeners" => clusters::listeners(&parts.state.tables(), query.is_json()),
             "/stats" => self.stats(&query),
             "/stats/prometheus" => typed(StatusCode::OK, "text/plain; version=0.0.4", parts.telemetry.prometheus()),
             "/logging" if post => self.logging(&query),
-            "/quitquitquit" if post => self.act(&parts.requests.quit),
+            "/quitquitquit" if post => self.act(&parts.requests.exit),
             "/drain_listeners" if post => self.act(&parts.requests.drain),
             "/logging" | "/quitquitquit" | "/drain_listeners" => post_only(),
             path => local_http::not_found(path, "/help"),
@@ -101,6 +103,14 @@ impl AdminServer {
             return typed(StatusCode::OK, "text/plain; version=0.0.4", self.0.telemetry.prometheus());
         }
         stats::stats(&self.0.telemetry.prometheus(), query.get("filter"))
+    }
+
+    fn config_dump(&self, query: &Query) -> Reply {
+        let name = match query.get("name_regex").map(stats::compile).transpose() {
+            Ok(name) => name,
+            Err(problem) => return text(StatusCode::BAD_REQUEST, format!("name_regex: {problem}\n")),
+        };
+        json(&dump::config_dump(&self.0, &dump::Wanted { resource: query.get("resource"), name }))
     }
 
     fn logging(&self, query: &Query) -> Reply {

@@ -4,6 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
@@ -70,9 +72,14 @@ impl Identity {
         &self.certified.cert
     }
 
-    /// The private key, for a local Envoy over its Unix socket.
-    pub(crate) fn key(&self) -> &PrivateKeyDer<'static> {
-        &self.key
+    /// The private key as PEM text, for a local Envoy over its Unix socket.
+    pub(crate) fn key_pem(&self) -> String {
+        let label = match &self.key {
+            PrivateKeyDer::Pkcs1(_) => "RSA PRIVATE KEY",
+            PrivateKeyDer::Sec1(_) => "EC PRIVATE KEY",
+            _ => "PRIVATE KEY",
+        };
+        pem_block(label, self.key.secret_der())
     }
 
     /// How long it is valid in all.
@@ -141,4 +148,21 @@ impl Roots {
 /// The certificates in PEM text.
 pub(crate) fn certificates_in(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, CertError> {
     CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|e| CertError::Answer(e.to_string()))
+}
+
+/// Certificates as PEM text.
+pub fn to_pem(certificates: &[CertificateDer<'_>]) -> String {
+    certificates.iter().map(|certificate| pem_block("CERTIFICATE", certificate)).collect()
+}
+
+/// One block of PEM text.
+fn pem_block(label: &str, der: &[u8]) -> String {
+    let encoded = STANDARD.encode(der);
+    let mut pem = format!("-----BEGIN {label}-----\n");
+    for line in encoded.as_bytes().chunks(64) {
+        pem.push_str(&String::from_utf8_lossy(line));
+        pem.push('\n');
+    }
+    pem.push_str(&format!("-----END {label}-----\n"));
+    pem
 }

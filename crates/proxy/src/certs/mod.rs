@@ -8,7 +8,7 @@ mod request;
 mod store;
 
 pub use authority::{Authority, CertificateAuthority};
-pub use identity::{CertificateFacts, Identity, Roots, certificate_facts};
+pub use identity::{CertificateFacts, Identity, Roots, certificate_facts, to_pem};
 pub use renewal::{Renewal, keep_fresh};
 pub use request::PendingKey;
 pub use store::CertStore;

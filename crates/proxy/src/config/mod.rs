@@ -14,7 +14,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lateen_api::discovery::Node;
+use lateen_api::google::protobuf::Struct;
 use serde_json::{Map, Value};
+
+use crate::peer::OwnMetadata;
 
 pub use args::ProxyArgs;
 pub use environment::Environment;
@@ -158,6 +161,8 @@ pub struct Config {
     pub ports: Ports,
     /// Mark of the proxy's sockets, where capture knows them by it.
     pub mark: Option<u32>,
+    /// Ports that the application's containers declare.
+    pub container_ports: Vec<u16>,
     /// Whether DNS queries are captured.
     pub dns_capture: bool,
     /// How long to wait for another DNS server.
@@ -219,6 +224,7 @@ impl Config {
             },
             ports,
             mark: env.parse("LATEEN_CAPTURE_MARK", "socket mark")?,
+            container_ports: container_ports(env.get("ISTIO_META_POD_PORTS").unwrap_or("[]"))?,
             dns_capture: env.truth("ISTIO_META_DNS_CAPTURE"),
             dns_timeout: env.duration("DNS_FORWARD_TIMEOUT")?.unwrap_or(Duration::from_secs(5)),
             probers: Probers::parse(env.get("ISTIO_KUBE_APP_PROBERS").unwrap_or_default())?,
@@ -235,10 +241,32 @@ impl Config {
         })
     }
 
+    /// What peers are told about this workload.
+    pub fn peer_metadata(&self) -> OwnMetadata {
+        const TOLD: [&str; 8] =
+            ["NAME", "NAMESPACE", "WORKLOAD_NAME", "OWNER", "CLUSTER_ID", "MESH_ID", "LABELS", "INSTANCE_IPS"];
+        let fields = self.node.metadata.iter().flat_map(|metadata| &metadata.fields);
+        let fields = fields.filter(|(name, _)| TOLD.contains(&name.as_str()));
+        let fields = fields.map(|(name, value)| (name.clone(), value.clone())).collect();
+        OwnMetadata::new(&self.node.id, &Struct { fields })
+    }
+
     /// The identity of the workload.
     pub fn spiffe_id(&self) -> String {
         format!("spiffe://{}/ns/{}/sa/{}", self.trust_domain, self.pod.namespace, self.pod.service_account)
     }
+}
+
+/// What the injector wrote down about the containers' ports.
+fn container_ports(text: &str) -> Result<Vec<u16>, ConfigError> {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Port {
+        container_port: u16,
+    }
+    let ports: Vec<Port> = serde_json::from_str(text)
+        .map_err(|_| environment::invalid("ISTIO_META_POD_PORTS", text, "list of container ports"))?;
+    Ok(ports.into_iter().map(|port| port.container_port).collect())
 }
 
 fn pod(env: &Environment, root: &std::path::Path) -> Result<Pod, ConfigError> {

@@ -27,8 +27,10 @@ pub trait Metrics: Send + Sync + 'static {
 /// What other parts of the process are asked to do.
 #[derive(Default)]
 pub struct Requests {
-    /// End the process.
-    pub quit: Notify,
+    /// End the process once open connections are finished.
+    pub terminate: Notify,
+    /// End the process at once.
+    pub exit: Notify,
     /// Stop taking connections, let the open ones end.
     pub drain: Notify,
 }
@@ -89,7 +91,7 @@ impl<M: Metrics> Handler for StatusServer<M> {
         match path {
             "/healthz/ready" => ready(&self.readiness),
             "/stats/prometheus" | "/metrics" => self.merged_metrics(&request).await,
-            "/quitquitquit" => self.local_action(&request, reached, &self.requests.quit),
+            "/quitquitquit" => self.local_action(&request, reached, &self.requests.terminate),
             "/drain" => self.local_action(&request, reached, &self.requests.drain),
             _ if path.starts_with("/app-health/") || path.starts_with("/app-lifecycle/") => self.probe(&request).await,
             _ => local_http::not_found(path, PATHS),

@@ -81,12 +81,12 @@ impl Configuration {
             tracing::warn!(name, reason, "refused a resource of the control plane");
         }
         loading.keep(&update, &rejected);
-        self.publish(loading, false);
         match update.type_url.as_str() {
             type_url::CLUSTER => self.readiness.clusters_received(),
             type_url::LISTENER => self.readiness.listeners_received(),
             _ => {}
         }
+        self.publish(loading, false);
         rejected.into_iter().map(|(name, reason)| Rejected { name, reason }).collect()
     }
 
@@ -117,8 +117,10 @@ impl Configuration {
         self.subscriptions.set(type_url::ENDPOINT, wanted.endpoints);
         self.subscriptions.set(type_url::ROUTE, wanted.routes);
         self.resolving.notify_one();
-        if waiting {
+        if waiting && !impatient {
             self.waiting.notify_one();
+        } else {
+            self.readiness.published();
         }
     }
 
