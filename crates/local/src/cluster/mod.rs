@@ -18,7 +18,7 @@ use crate::controllers;
 use crate::dns;
 use crate::events::Recorder;
 use crate::network::addresses::Addresses;
-use crate::network::{API_IP, DNS_IP, host};
+use crate::network::{API_IP, DNS_IP, NODE_IP, host};
 use crate::node_object::{self, Machine};
 use crate::options::Install;
 use crate::paths::Home;
@@ -120,7 +120,8 @@ async fn start_parts(
     let mut tasks = JoinSet::new();
     tasks.spawn(node_object::beat(client.clone()));
     tasks.spawn(agent::run(context));
-    tasks.spawn(services::run(client.clone(), vec![API_IP, DNS_IP], lateen_nft::apply));
+    let this = services::Node { ip: NODE_IP, answers: vec![API_IP, DNS_IP] };
+    tasks.spawn(services::run(client.clone(), this, lateen_nft::apply));
     tasks.spawn(start_dns(client).await?);
     Ok(Parts { _controllers: controllers, _tasks: tasks })
 }

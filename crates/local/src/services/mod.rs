@@ -2,7 +2,6 @@
 
 mod rules;
 
-use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,19 +10,18 @@ use lateen_nft::Ruleset;
 
 use crate::controllers::Mirror;
 
-pub use rules::{TABLE, ruleset};
+pub use rules::{Node, TABLE, ruleset};
 
 /// Changes that follow each other this closely are applied together.
 const SETTLE: Duration = Duration::from_millis(20);
 /// When to try again rules that the kernel refused.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Keep the rules for all Services in place, for ever, but for the addresses in `own`, on which
-/// the node itself listens.
+/// Keep the rules for all Services in place, for ever.
 ///
 /// `apply` puts a ruleset into the kernel (see [`lateen_nft::apply`]); it is called on a thread
 /// of the runtime's blocking pool, in whose network namespace the rules have to be.
-pub async fn run<F>(client: Client, own: Vec<Ipv4Addr>, apply: F)
+pub async fn run<F>(client: Client, node: Node, apply: F)
 where
     F: Fn(&Ruleset) -> Result<(), lateen_nft::Error> + Send + Sync + 'static,
 {
@@ -32,7 +30,7 @@ where
     let mut applied = None;
     loop {
         let [services, slices] = mirror.changed(SETTLE).await;
-        let wanted = Arc::new(ruleset(&services, &slices, &own));
+        let wanted = Arc::new(ruleset(&services, &slices, &node));
         while applied.as_ref() != Some(&wanted) {
             if put(&apply, &wanted).await {
                 applied = Some(Arc::clone(&wanted));

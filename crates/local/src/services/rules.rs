@@ -2,7 +2,8 @@
 //!
 //! One look-up in a map finds the chain of the Service's port, which sends the connection to one
 //! of its endpoints. A port without any endpoint is sent to a port of the node where nobody
-//! listens, so that the client sees its connection refused at once instead of waiting.
+//! listens: the kernel's answer makes the client see its connection refused at once, in the
+//! Service's name.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -26,13 +27,20 @@ const NOBODY: u16 = 1;
 /// Longest chain name made from names of objects.
 const NAME_LIMIT: usize = 120;
 
+/// What the rules must know of the node.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its own address.
+    pub ip: Ipv4Addr,
+    /// Services' addresses on which it listens itself: they are left alone.
+    pub answers: Vec<Ipv4Addr>,
+}
+
 /// The rules for these Services with these EndpointSlices.
-///
-/// Addresses in `own` are the node's: whoever listens there answers, so they are left alone.
 #[must_use]
-pub fn ruleset(services: &[Object], slices: &[Object], own: &[Ipv4Addr]) -> Ruleset {
+pub fn ruleset(services: &[Object], slices: &[Object], node: &Node) -> Ruleset {
     let by_service = group(slices);
-    let mut build = Build { own, ..Build::default() };
+    let mut build = Build::new(node);
     for service in services {
         let none = Vec::new();
         let key = (service.namespace(), service.name());
@@ -51,19 +59,22 @@ fn group(slices: &[Object]) -> BTreeMap<(&str, &str), Vec<&Value>> {
     groups
 }
 
-#[derive(Default)]
 struct Build<'a> {
-    own: &'a [Ipv4Addr],
+    node: &'a Node,
     chains: Vec<Chain>,
     entries: BTreeMap<(Ipv4Addr, u16, bool), Verdict>,
     node_ports: Vec<Rule>,
     hairpins: BTreeSet<IpAddr>,
 }
 
-impl Build<'_> {
+impl<'a> Build<'a> {
+    fn new(node: &'a Node) -> Self {
+        Self { node, chains: Vec::new(), entries: BTreeMap::new(), node_ports: Vec::new(), hairpins: BTreeSet::new() }
+    }
+
     fn add(&mut self, service: &Value, slices: &[&Value]) {
         let mut addresses = addresses(service);
-        addresses.retain(|address| !self.own.contains(address));
+        addresses.retain(|address| !self.node.answers.contains(address));
         for port in service.items("/spec/ports") {
             let (Some(l4), Some(number)) = (l4(port), port_number(port, "port")) else {
                 continue;
@@ -93,7 +104,7 @@ impl Build<'_> {
             name = format!("svc/{}/{proto}/{port}", self.chains.len());
         }
         let action = if targets.is_empty() {
-            Rule::from([Expr::L4Proto(l4), Expr::Redirect(NOBODY)])
+            Rule::from([Expr::L4Proto(l4), Expr::Dnat((self.node.ip, NOBODY).into())])
         } else {
             let spread = Expr::DnatSpread(Spread::Random, targets.to_vec());
             Rule::from([Expr::L4Proto(l4), spread])

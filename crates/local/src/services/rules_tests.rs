@@ -4,6 +4,10 @@ use serde_json::json;
 
 use super::*;
 
+fn node() -> Node {
+    Node { ip: Ipv4Addr::new(10, 244, 0, 1), answers: vec![Ipv4Addr::new(10, 96, 0, 1)] }
+}
+
 fn service(name: &str, spec: Value) -> Object {
     Arc::new(json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec}))
 }
@@ -24,7 +28,7 @@ fn ready() -> Value {
 }
 
 fn lines(services: &[Object], slices: &[Object]) -> Vec<String> {
-    ruleset(services, slices, &[Ipv4Addr::new(10, 96, 0, 1)]).render().lines().map(str::to_owned).collect()
+    ruleset(services, slices, &node()).render().lines().map(str::to_owned).collect()
 }
 
 #[track_caller]
@@ -55,7 +59,7 @@ fn a_cluster_ip_spreads_over_its_ready_endpoints() {
 fn a_port_without_endpoints_refuses_connections() {
     let web = service("web", json!({"clusterIP": "10.96.1.1", "ports": [{"port": 80}]}));
     let lines = lines(&[web], &[]);
-    has(&lines, "svc/default/web/tcp/80 meta l4proto tcp redirect to :1");
+    has(&lines, "svc/default/web/tcp/80 meta l4proto tcp dnat ip to 10.244.0.1:1");
 }
 
 #[test]
@@ -123,6 +127,6 @@ fn very_long_names_still_make_valid_chains() {
         "metadata": {"name": long, "namespace": long},
         "spec": {"clusterIP": "10.96.3.3", "ports": [{"port": 80}]},
     }));
-    let table = &ruleset(&[service], &[], &[]).tables[0];
+    let table = &ruleset(&[service], &[], &node()).tables[0];
     assert!(table.chains.iter().all(|c| c.name.len() <= NAME_LIMIT));
 }
