@@ -76,10 +76,10 @@ async fn broken_configuration_is_refused_by_field() {
     let broken = json!({
         "apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
         "metadata": { "name": "reviews", "namespace": "shop" },
-        "spec": { "hosts": "reviews", "http": [{ "route": [{ "destination": { "host": "reviews" } }] }] },
+        "spec": { "hosts": ["reviews"], "http": [{ "timeout": "-1s", "route": [{ "destination": { "host": "reviews" } }] }] },
     });
     let answer = ask(&istiod, "/validate", broken).await;
     assert_eq!(answer["allowed"], false, "{answer}");
     let message = answer["status"]["message"].as_str().unwrap();
-    assert!(message.contains("VirtualService shop/reviews: spec"), "{message}");
+    assert!(message.contains("spec.http[0].timeout"), "{message}");
 }
