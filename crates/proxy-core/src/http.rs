@@ -107,15 +107,31 @@ pub struct PeerMetadata {
     pub skip_external: bool,
 }
 
+/// Application protocols to offer.
+#[derive(Debug, Clone, Default)]
+pub struct Alpn {
+    /// The same for equal protocols.
+    pub id: u64,
+    /// Best first.
+    pub names: Vec<Arc<str>>,
+}
+
+impl Alpn {
+    /// These protocols.
+    pub fn new(names: Vec<Arc<str>>) -> Self {
+        Self { id: xxhash_rust::xxh64::xxh64(names.join(",").as_bytes(), 0), names }
+    }
+}
+
 /// Application protocols to offer an endpoint, by the HTTP version spoken to it.
 #[derive(Debug, Clone, Default)]
 pub struct AlpnOverride {
     /// For HTTP/1.0.
-    pub http10: Vec<Arc<str>>,
+    pub http10: Alpn,
     /// For HTTP/1.1.
-    pub http11: Vec<Arc<str>>,
+    pub http11: Alpn,
     /// For HTTP/2.
-    pub http2: Vec<Arc<str>>,
+    pub http2: Alpn,
 }
 
 /// What the filters of a connection manager do, of those that are known here.

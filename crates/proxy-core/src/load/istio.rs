@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lateen_api::envoy::google::protobuf::Struct;
 
 use super::filter::FromStruct;
-use crate::http::{AlpnOverride, PeerMetadata};
+use crate::http::{Alpn, AlpnOverride, PeerMetadata};
 use crate::provenance::{as_struct, as_text, fields, list, text};
 
 /// `io.istio.http.peer_metadata.Config`
@@ -119,9 +119,10 @@ pub fn peer_metadata(config: &PeerMetadataConfig) -> PeerMetadata {
 }
 
 pub fn alpn(config: &AlpnConfig) -> AlpnOverride {
-    let protocols = |version: i32| -> Vec<Arc<str>> {
+    let protocols = |version: i32| {
         let entry = config.alpn_override.iter().find(|entry| entry.upstream_protocol == version);
-        entry.map(|entry| entry.alpn_override.iter().map(|name| name.as_str().into()).collect()).unwrap_or_default()
+        let names = entry.map(|entry| entry.alpn_override.iter().map(|name| Arc::from(name.as_str())).collect());
+        names.map(Alpn::new).unwrap_or_default()
     };
     AlpnOverride { http10: protocols(0), http11: protocols(1), http2: protocols(2) }
 }

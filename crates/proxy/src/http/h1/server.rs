@@ -1,0 +1,184 @@
+//! Serving HTTP/1 connections.
+
+use std::time::Duration;
+
+use lateen_proxy_core::RequestHead;
+use lateen_proxy_core::http::{Hcm, Underscores};
+use tokio::time::timeout;
+
+use super::parse::{self, Framing, HeadError};
+use super::request::H1Request;
+use super::write;
+use crate::buffer::{Inbuf, SIZE};
+use crate::http::body::Body;
+use crate::http::edits::Edits;
+use crate::http::head::{Length, Nothing};
+use crate::http::phases::{self, Incoming};
+use crate::http::reply::Reply;
+use crate::http::timer::Timer;
+use crate::io::Stream;
+use crate::listener::Conn;
+use crate::record::Protocol;
+
+/// Serves requests one after another until the connection ends.
+pub async fn serve(conn: &Conn, hcm: &Hcm, stream: Stream, mut inbuf: Inbuf) {
+    let mut out = Vec::new();
+    let mut timer = Timer::default();
+    let mut served = 0u32;
+    loop {
+        let request = match next(conn, hcm, &stream, &mut inbuf).await {
+            Next::Request(request) => request,
+            Next::Bad(error) => {
+                reject(conn, &stream, &error).await;
+                return;
+            }
+            Next::End => return,
+        };
+        served += 1;
+        let limit = hcm.max_requests_per_connection;
+        let mut persistent = request.parts.persistent() && !conn.worker.is_draining() && (limit == 0 || served < limit);
+        one(conn, hcm, &stream, &mut inbuf, &mut out, &mut persistent, &request, &mut timer).await;
+        if !persistent {
+            let _ = stream.shutdown().await;
+            linger(&stream, &mut inbuf).await;
+            return;
+        }
+        if out.capacity() > SIZE {
+            out = Vec::new();
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+async fn one(
+    conn: &Conn,
+    hcm: &Hcm,
+    stream: &Stream,
+    inbuf: &mut Inbuf,
+    out: &mut Vec<u8>,
+    persistent: &mut bool,
+    request: &H1Request,
+    timer: &mut Timer,
+) {
+    let framing = request.parts.request_framing();
+    let mut body = Body::h1(stream, inbuf, framing);
+    let http10 = request.parts.http10;
+    let mut reply = Reply::H1 { stream, out, http10, persistent, begun: false };
+    let incoming = Incoming {
+        head: request,
+        protocol: if http10 { Protocol::Http10 } else { Protocol::Http11 },
+        length: match framing {
+            Framing::None if request.parts.length.is_some() => Length::Known(0),
+            Framing::None => Length::None,
+            Framing::Length(length) => Length::Known(length),
+            Framing::Chunked | Framing::UntilClose => Length::Unknown,
+        },
+        head_bytes: request.head_len() as u64,
+        upgrade: request.upgrade(),
+        expects_continue: request.parts.expect_continue && framing != Framing::None,
+        refuse: refuse(hcm, request),
+    };
+    phases::serve(conn, hcm, incoming, &mut body, &mut reply, timer).await;
+}
+
+/// What is well-formed and yet not served.
+fn refuse(hcm: &Hcm, request: &H1Request) -> Option<(u16, &'static str)> {
+    if request.parts.http10 && !hcm.accept_http10 {
+        return Some((426, "HTTP/1.0 is not accepted here: use HTTP/1.1"));
+    }
+    if hcm.underscores == Underscores::Reject && request.has_underscore() {
+        return Some((400, "a header has an underscore in its name"));
+    }
+    if request.method() == "CONNECT" {
+        return Some((405, "CONNECT is not supported here"));
+    }
+    None
+}
+
+enum Next {
+    Request(Box<H1Request>),
+    Bad(HeadError),
+    End,
+}
+
+/// Waits for the next request's head.
+async fn next(conn: &Conn, hcm: &Hcm, stream: &Stream, inbuf: &mut Inbuf) -> Next {
+    if inbuf.is_empty() {
+        tokio::select! {
+            biased;
+            read = limited(hcm.idle_timeout, inbuf.fill(stream, hcm.max_head)) => match read {
+                Some(Ok(n)) if n > 0 => {}
+                _ => return Next::End,
+            },
+            () = conn.worker.drained() => return Next::End,
+        }
+    }
+    match limited(hcm.headers_timeout, head(conn, hcm, stream, inbuf)).await {
+        Some(next) => next,
+        None => Next::Bad(HeadError::Malformed("the head took too long")),
+    }
+}
+
+async fn limited<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
+    match limit {
+        Some(limit) => timeout(limit, future).await.ok(),
+        None => Some(future.await),
+    }
+}
+
+async fn head(conn: &Conn, hcm: &Hcm, stream: &Stream, inbuf: &mut Inbuf) -> Next {
+    loop {
+        if !inbuf.is_empty() {
+            match parse::request(inbuf.bytes_mut(), hcm.max_headers) {
+                Ok(Some(parts)) => {
+                    let bytes = inbuf.split(parts.len);
+                    return match H1Request::new(bytes, parts, conn.scheme(), &hcm.default_host_http10) {
+                        Ok(request) => Next::Request(Box::new(request)),
+                        Err(error) => Next::Bad(error),
+                    };
+                }
+                Ok(None) if inbuf.bytes().len() >= hcm.max_head => return Next::Bad(HeadError::TooLarge),
+                Ok(None) => {}
+                Err(error) => return Next::Bad(error),
+            }
+        }
+        match inbuf.fill(stream, hcm.max_head).await {
+            Ok(n) if n > 0 => {}
+            _ => return Next::End,
+        }
+    }
+}
+
+/// Answers what is no request, and ends the connection.
+async fn reject(conn: &Conn, stream: &Stream, error: &HeadError) {
+    let status = match error {
+        HeadError::TooLarge => 431,
+        HeadError::Coding => 501,
+        HeadError::Http10 => 426,
+        HeadError::Malformed(_) | HeadError::Ambiguous(_) => 400,
+    };
+    tracing::debug!(remote = %conn.remote, %error, "request refused");
+    let text = error.to_string();
+    let mut edits = Edits::default();
+    edits.add("content-type", &b"text/plain"[..]);
+    let mut out = Vec::new();
+    write::response(&mut out, status, &Nothing, &edits, Some(Length::Known(text.len() as u64)), Some("close"));
+    out.extend_from_slice(text.as_bytes());
+    let _ = stream.write_all(&out).await;
+    let _ = stream.shutdown().await;
+}
+
+/// Lets the client read the last response: closing while its bytes arrive would reset the connection.
+async fn linger(stream: &Stream, inbuf: &mut Inbuf) {
+    let reading = async {
+        loop {
+            let n = inbuf.bytes().len();
+            inbuf.consume(n);
+            match inbuf.fill(stream, SIZE).await {
+                Ok(n) if n > 0 => {}
+                _ => return,
+            }
+        }
+    };
+    let _ = timeout(Duration::from_secs(1), reading).await;
+}

@@ -1,0 +1,77 @@
+//! Shared HTTP/2 connections.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use h2::client::SendRequest;
+use lateen_proxy_core::cluster::Cluster;
+use lateen_proxy_core::endpoint::Endpoint;
+
+use super::{AcquireError, Counted, Facts, Upstream, facts};
+use crate::connect::Connected;
+
+/// Window of a stream. Small windows make h2 end connections that carry many small frames.
+const STREAM_WINDOW: u32 = 1 << 20;
+/// Window of a connection.
+const CONNECTION_WINDOW: u32 = 16 << 20;
+
+/// A shared connection.
+#[derive(Clone)]
+pub struct Client {
+    send: SendRequest<Bytes>,
+    facts: Rc<Facts>,
+    open: Rc<std::cell::Cell<bool>>,
+}
+
+/// A stream on the connection at hand, when there is one that works.
+pub async fn reuse(slot: &RefCell<Option<Client>>) -> Option<Upstream> {
+    let client = slot.borrow().clone()?;
+    if client.open.get() {
+        if let Ok(send) = client.send.clone().ready().await {
+            return Some(Upstream::H2(send, client.facts));
+        }
+    }
+    let mut slot = slot.borrow_mut();
+    if slot.as_ref().is_some_and(|current| Rc::ptr_eq(&current.open, &client.open)) {
+        *slot = None;
+    }
+    None
+}
+
+/// Whether there is a connection.
+pub fn is_open(slot: &RefCell<Option<Client>>) -> bool {
+    slot.borrow().as_ref().is_some_and(|client| client.open.get())
+}
+
+/// Begins HTTP/2 on a new connection.
+pub async fn open(
+    slot: &RefCell<Option<Client>>,
+    connected: Connected,
+    cluster: &Cluster,
+    endpoint: &Endpoint,
+    count: Counted,
+) -> Result<Upstream, AcquireError> {
+    let failed = |error| AcquireError::H2(endpoint.address.to_string(), error);
+    let facts = facts(&connected);
+    let handshake = h2::client::Builder::new()
+        .initial_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_max_send_streams(cluster.max_concurrent_streams.min(1024) as usize)
+        .max_header_list_size(256 << 10)
+        .enable_push(false)
+        .handshake::<_, Bytes>(connected.io);
+    let (send, connection) = handshake.await.map_err(failed)?;
+    let open = Rc::new(std::cell::Cell::new(true));
+    let alive = open.clone();
+    tokio::task::spawn_local(async move {
+        // Its end is what matters; streams are told of errors themselves.
+        let _ = connection.await;
+        alive.set(false);
+        drop(count);
+    });
+    let client = Client { send: send.clone(), facts: facts.clone(), open };
+    *slot.borrow_mut() = Some(client);
+    let send = send.ready().await.map_err(failed)?;
+    Ok(Upstream::H2(send, facts))
+}

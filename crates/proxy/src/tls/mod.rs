@@ -1,0 +1,145 @@
+//! TLS of both sides: mutual authentication with SPIFFE identities, keys and roots from the certificate store.
+
+mod client;
+mod provider;
+mod roots;
+mod server;
+mod verify;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lateen_proxy_core::tls::{DownstreamTls, UpstreamTls};
+use rustls::pki_types::CertificateDer;
+use rustls::{ClientConfig, ServerConfig};
+
+use crate::certs::CertStore;
+
+pub use verify::Names;
+
+/// Why there is no TLS connection.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The workload's certificate hasn't arrived.
+    #[error("this proxy has no certificate yet: it waits for the control plane to sign one")]
+    NoCertificate,
+    /// The roots haven't arrived.
+    #[error("this proxy has no root certificates yet: it waits for the control plane to send them")]
+    NoRoots,
+    /// A key or certificate of the configuration can't be used.
+    #[error("TLS configuration can't be used: {0}")]
+    Unusable(String),
+    /// The handshake failed.
+    #[error("TLS handshake failed: {0}")]
+    Handshake(String),
+    /// It took too long.
+    #[error("TLS handshake took too long")]
+    Timeout,
+}
+
+/// What a finished handshake tells about the peer.
+#[derive(Debug, Default)]
+pub struct TlsInfo {
+    /// The peer's SPIFFE identity.
+    pub principal: Option<Arc<str>>,
+    /// Names in the peer's certificate; `None` when it showed none.
+    pub peer: Option<Names>,
+    /// SHA-256 of the peer's certificate, hexadecimal.
+    pub hash: Option<String>,
+    /// Negotiated protocol.
+    pub alpn: Option<Box<str>>,
+    /// Server name asked for.
+    pub sni: Option<Arc<str>>,
+    /// Own SPIFFE identity.
+    pub local: Option<Arc<str>>,
+}
+
+impl TlsInfo {
+    fn new(connection: &rustls::CommonState, local: Option<Arc<str>>) -> Self {
+        let certificate = connection.peer_certificates().and_then(|chain| chain.first());
+        let peer = certificate.map(|certificate| Names::of(certificate));
+        Self {
+            principal: peer.as_ref().and_then(Names::spiffe).map(Into::into),
+            hash: certificate.map(|certificate| hex(certificate)),
+            peer,
+            alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into()),
+            sni: None,
+            local,
+        }
+    }
+}
+
+fn sha256(certificate: &CertificateDer<'_>) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
+    digest.as_ref().try_into().unwrap_or_default()
+}
+
+fn hex(certificate: &CertificateDer<'_>) -> String {
+    sha256(certificate).iter().fold(String::with_capacity(64), |mut text, byte| {
+        use std::fmt::Write as _;
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Ready configurations of one worker, made anew when certificates change.
+pub struct TlsCache {
+    certs: Arc<CertStore>,
+    made: RefCell<Made>,
+}
+
+#[derive(Default)]
+struct Made {
+    generation: u64,
+    server: HashMap<(u64, Option<Arc<str>>), Arc<ServerConfig>>,
+    client: HashMap<(u64, Vec<Arc<str>>), Arc<ClientConfig>>,
+    local: Option<Arc<str>>,
+}
+
+impl TlsCache {
+    /// Takes keys and roots from `certs`.
+    pub fn new(certs: Arc<CertStore>) -> Self {
+        Self { certs, made: RefCell::default() }
+    }
+
+    /// Forgets everything made from certificates that changed since.
+    fn refresh(&self) {
+        let generation = self.certs.generation();
+        let mut made = self.made.borrow_mut();
+        if made.generation != generation {
+            let local = self.certs.identity().and_then(|identity| identity.spiffe_id.as_deref().map(Into::into));
+            *made = Made { generation, local, ..Made::default() };
+        }
+    }
+
+    /// Own SPIFFE identity.
+    pub fn local(&self) -> Option<Arc<str>> {
+        self.refresh();
+        self.made.borrow().local.clone()
+    }
+
+    fn server(&self, tls: &DownstreamTls, alpn: Option<Arc<str>>) -> Result<Arc<ServerConfig>, TlsError> {
+        self.refresh();
+        let key = (tls.common.id, alpn);
+        if let Some(config) = self.made.borrow().server.get(&key) {
+            return Ok(config.clone());
+        }
+        let config = server::config(tls, key.1.as_deref(), &self.certs)?;
+        self.made.borrow_mut().server.insert(key, config.clone());
+        Ok(config)
+    }
+
+    fn client(&self, tls: &UpstreamTls, alpn: &[Arc<str>], sni: Option<&str>) -> Result<Arc<ClientConfig>, TlsError> {
+        self.refresh();
+        // The name is part of what a certificate is checked for only when the configuration says so.
+        let checked = if tls.san_from_sni { sni.map(Arc::from) } else { None };
+        let key = (tls.common.id, alpn.iter().cloned().chain(checked).collect::<Vec<_>>());
+        if let Some(config) = self.made.borrow().client.get(&key) {
+            return Ok(config.clone());
+        }
+        let config = client::config(tls, alpn, sni, &self.certs)?;
+        self.made.borrow_mut().client.insert(key, config.clone());
+        Ok(config)
+    }
+}
