@@ -16,7 +16,7 @@ impl ImageResolver for Images {
             return Some(Image::Host);
         }
         if is_mesh(reference) {
-            return Some(builtin(&["lateen"], &[], &[]));
+            return Some(builtin(&["lateen"], &[], &["curl"]));
         }
         let found = lateen_images::resolve(reference)?;
         Some(builtin(found.entrypoint, found.default_args, found.applets))

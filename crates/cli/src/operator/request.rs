@@ -2,7 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
@@ -18,7 +18,13 @@ pub struct Args {
     port: u16,
     /// Path with query, for instance /config_dump
     path: String,
+    /// Ask again until the answer is a success, for at most this many seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    wait: u64,
 }
+
+/// How often a request that waits is sent.
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// Sends the request and writes the body to standard output.
 ///
@@ -27,6 +33,19 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<()> {
     ensure!(["GET", "POST"].contains(&args.method.as_str()), "method {} is not GET or POST", args.method);
     ensure!(args.path.starts_with('/') && !args.path.contains([' ', '\r', '\n']), "path {:?} is no path", args.path);
+    let deadline = Instant::now() + Duration::from_secs(args.wait);
+    let body = loop {
+        match send(args) {
+            Err(_) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            outcome => break outcome?,
+        }
+    };
+    std::io::stdout().write_all(&body)?;
+    Ok(())
+}
+
+/// The body of a successful answer.
+fn send(args: &Args) -> anyhow::Result<Vec<u8>> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, args.port))
         .with_context(|| format!("nothing listens on 127.0.0.1:{}", args.port))?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -43,6 +62,5 @@ pub fn run(args: &Args) -> anyhow::Result<()> {
     if !status.starts_with('2') {
         bail!("{} answered {status}: {}", args.path, String::from_utf8_lossy(&answer[end + 4..]).trim());
     }
-    std::io::stdout().write_all(&answer[end + 4..])?;
-    Ok(())
+    Ok(answer.split_off(end + 4))
 }

@@ -75,7 +75,7 @@ fn agent(pod: &Value, settings: &Settings<'_>, mounted: &[volumes::Mounted]) -> 
     container["resources"] = proxy::resources(settings);
     container["volumeMounts"] = json!(volumes::mounts(mounted));
     container["ports"] = json!([{ "name": "mesh-metrics", "containerPort": 15020, "protocol": "TCP" }]);
-    container["lifecycle"] = json!({ "postStart": { "exec": { "command": wait(settings) } } });
+    container["lifecycle"] = json!({ "postStart": { "exec": { "command": settings.options.program.wait_agent } } });
     for (name, mut probe) in proxy::probes(settings) {
         if name == "readinessProbe" {
             probe["httpGet"]["port"] = json!(settings.status_port);
@@ -83,12 +83,6 @@ fn agent(pod: &Value, settings: &Settings<'_>, mounted: &[volumes::Mounted]) -> 
         }
     }
     container
-}
-
-fn wait(settings: &Settings<'_>) -> Vec<String> {
-    let mut words = settings.options.program.wait.clone();
-    words.push("--url=http://localhost:15020/healthz/ready".into());
-    words
 }
 
 /// A bootstrap file that names istiod, written by an init container before the application starts.

@@ -135,6 +135,8 @@ pub struct Program {
     pub drain: Vec<String>,
     /// Run after the proxy has started, to hold the application until the proxy is ready.
     pub wait: Vec<String>,
+    /// The same for an agent without a data path of its own.
+    pub wait_agent: Vec<String>,
 }
 
 /// A CNI plugin that sets up capture.
@@ -264,7 +266,8 @@ impl Default for Program {
             capture: words("capture"),
             proxy: words("proxy"),
             drain: Vec::new(),
-            wait: words("lateen proxy wait"),
+            wait: words("lateen request --wait=600 GET 15021 /healthz/ready"),
+            wait_agent: words("lateen request --wait=600 GET 15020 /healthz/ready"),
         }
     }
 }

@@ -124,6 +124,7 @@ fn options(folder: &Path, dir: &Path, case: &Case) -> anyhow::Result<InjectOptio
             proxy: words("proxy"),
             drain: words("pilot-agent request --debug-port={status_port} POST drain"),
             wait: words("pilot-agent wait"),
+            wait_agent: words("pilot-agent wait --url=http://localhost:15020/healthz/ready"),
         },
         ..InjectOptions::from_values(&values, &Value::Null, &mesh)
     })
