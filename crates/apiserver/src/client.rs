@@ -110,6 +110,7 @@ impl Client {
             name: name.to_owned(),
             subresource: String::new(),
             options: WriteOptions::default(),
+            managers: None,
             warnings: Vec::new(),
             resource,
         })

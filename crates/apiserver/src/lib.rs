@@ -1,6 +1,7 @@
 //! A Kubernetes-compatible API server that keeps its objects in one database file.
 
 mod admission;
+mod apply;
 pub mod auth;
 pub mod client;
 pub mod clock;

@@ -85,6 +85,8 @@ pub struct Call {
     pub subresource: String,
     /// Options of writes.
     pub options: WriteOptions,
+    /// `metadata.managedFields` after this request, where it is an apply.
+    pub managers: Option<Value>,
     /// Warnings for the client.
     pub warnings: Vec<String>,
 }

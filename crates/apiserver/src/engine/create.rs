@@ -129,6 +129,9 @@ fn prepare_metadata(call: &mut Call, object: &mut Value) {
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "managedFields"] {
         metadata.shift_remove(field);
     }
+    if let Some(managers) = &call.managers {
+        metadata.insert("managedFields".into(), managers.clone());
+    }
     metadata.insert("uid".into(), uuid().into());
     metadata.insert("resourceVersion".into(), json!(""));
     metadata.insert("creationTimestamp".into(), clock::now().into());

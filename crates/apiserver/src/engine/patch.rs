@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{Call, Engine, FieldValidation, convert};
 use crate::{
+    apply,
     object::{self, Object},
     patch::{self, PatchType},
     schema::Schema,
@@ -27,10 +28,11 @@ impl Engine {
         let mut tries = 0;
         loop {
             let Some(old) = self.store.latest(&Self::key(call)) else {
-                if kind == PatchType::Apply && call.subresource.is_empty() {
-                    return self.create(call, patch.clone(), Vec::new()).await;
+                if kind != PatchType::Apply || !call.subresource.is_empty() {
+                    return Err(call.not_found());
                 }
-                return Err(call.not_found());
+                let object = applied(call, None, patch)?;
+                return self.create(call, object, Vec::new()).await;
             };
             let new = self.patched(call, kind, patch, &old)?;
             match self.replace(call, &old, new).await {
@@ -44,17 +46,18 @@ impl Engine {
 
     fn patched(&self, call: &mut Call, kind: PatchType, patch: &Value, old: &Object) -> Result<Value, Status> {
         let current = convert::present(&call.resource, &call.version, old);
+        if kind == PatchType::Apply {
+            let mut new = applied(call, Some(&current), patch)?;
+            decode_patched(call, &mut new, patch)?;
+            return Ok(new);
+        }
         let mut new = Value::clone(&current);
         let schema = call.served()?.schema.clone();
         match (kind, &schema) {
             (PatchType::Json, _) => patch::json(&mut new, patch)?,
             (PatchType::Merge, _) => patch::merge(&mut new, patch),
-            (PatchType::Strategic | PatchType::Apply, Schema::Builtin(name)) => {
-                patch::strategic(name, &mut new, patch)?;
-            }
-            (PatchType::Strategic | PatchType::Apply, Schema::Custom(_)) => {
-                patch::merge(&mut new, patch);
-            }
+            (_, Schema::Builtin(name)) => patch::strategic(name, &mut new, patch)?,
+            (_, Schema::Custom(_)) => patch::merge(&mut new, patch),
         }
         decode_patched(call, &mut new, patch)?;
         if object::name(&new) != call.name {
@@ -63,6 +66,27 @@ impl Engine {
         }
         Ok(new)
     }
+}
+
+/// Server-side apply of a configuration that names this object.
+fn applied(call: &mut Call, current: Option<&Value>, configuration: &Value) -> Result<Value, Status> {
+    let named = object::name(configuration);
+    if !named.is_empty() && named != call.name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({named}) does not match the name on the URL ({})",
+            call.name
+        )));
+    }
+    let schema = call.served()?.schema.clone();
+    let manager = match call.options.manager.as_str() {
+        "" => "lateen",
+        manager => manager,
+    };
+    let done = apply::apply(&schema, current, configuration, manager, call.options.force)?;
+    call.managers = Some(done.managers);
+    let mut object = done.object;
+    object::map_at(&mut object, "metadata").insert("name".into(), call.name.as_str().into());
+    Ok(object)
 }
 
 fn names_version(kind: PatchType, patch: &Value) -> bool {

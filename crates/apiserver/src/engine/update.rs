@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// System-owned metadata that an update may not set.
-const KEPT: [&str; 7] = [
+const KEPT: [&str; 8] = [
     "namespace",
     "uid",
     "creationTimestamp",
@@ -21,6 +21,7 @@ const KEPT: [&str; 7] = [
     "deletionGracePeriodSeconds",
     "generation",
     "generateName",
+    "managedFields",
 ];
 
 const RETRIES: usize = 16;
@@ -65,6 +66,9 @@ impl Engine {
         new = self.mutate(call, Operation::Update, new, Some(old)).await?;
         rules.default(&mut new);
         keep_metadata(&mut new, old);
+        if let Some(managers) = &call.managers {
+            new["metadata"]["managedFields"] = managers.clone();
+        }
         count_generation(call, &mut new, old);
         let mut errors = Vec::new();
         metadata::validate(&new, rules, &mut errors);
@@ -162,7 +166,6 @@ fn replace_member(target: &mut Value, field: &str, value: Option<&Value>) {
 
 fn keep_metadata(new: &mut Value, old: &Value) {
     let metadata = object::map_at(new, "metadata");
-    metadata.shift_remove("managedFields");
     metadata.shift_remove("selfLink");
     for field in KEPT {
         match old["metadata"].get(field) {

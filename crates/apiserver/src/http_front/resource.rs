@@ -57,6 +57,7 @@ pub async fn serve(engine: Arc<Engine>, incoming: Incoming, target: Target, quer
         name: target.name,
         subresource: target.subresource,
         options: query.write_options()?,
+        managers: None,
         warnings: Vec::new(),
         resource,
     };

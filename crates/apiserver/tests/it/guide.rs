@@ -42,3 +42,20 @@ async fn a_changed_manifest_changes_what_it_names_and_keeps_the_rest() {
     let generation = cluster.output("get deploy backend -o jsonpath={.metadata.generation}").await;
     assert_eq!(generation, "2");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_side_apply_owns_what_it_says() {
+    let cluster = Cluster::start().await;
+    let manifest = std::fs::read_to_string(fixtures().join("backend.yaml")).unwrap();
+    let apply = async |manager: &str, manifest: &str| {
+        let manager = format!("--field-manager={manager}");
+        cluster.kubectl_with(&["apply", "--server-side", &manager, "-f", "-"], manifest).await
+    };
+    assert!(apply("a", &manifest).await.ok);
+    let version = cluster.output("get deploy backend -o jsonpath={.metadata.resourceVersion}").await;
+    assert!(apply("a", &manifest).await.ok);
+    assert_eq!(cluster.output("get deploy backend -o jsonpath={.metadata.resourceVersion}").await, version);
+    let refused = apply("b", &manifest.replace("replicas: 1", "replicas: 2")).await;
+    assert!(refused.err.contains("conflict with \"a\""), "{}", refused.err);
+    assert!(refused.err.contains(".spec.replicas"), "{}", refused.err);
+}
