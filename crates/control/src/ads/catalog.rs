@@ -13,6 +13,7 @@ use lateen_xds::server::{Catalog, Entry, Session};
 use tonic::Status;
 
 use super::cache::{Cache, Caches, Lookup};
+use super::version;
 use crate::state::Published;
 
 /// Types whose resources a proxy gets without naming them.
@@ -45,7 +46,7 @@ impl Proxy {
         let caller = translate::projection(type_url::CLUSTER, "outbound", &view);
         Ok(Proxy {
             name: format!("{}.{}", view.pod, view.namespace),
-            version: version(node),
+            version: node_version(node),
             shared: caches.of(&caller),
             own: Cache::default(),
             names: HashMap::new(),
@@ -128,9 +129,10 @@ impl<'a> ProxyCatalog<'a> {
             return None;
         };
         let body = made.resource.value;
+        let version = version::version(&body);
         let entry = match previous {
-            Some(previous) if previous.body == body => previous,
-            _ => Entry { name: name.into(), version: digest(&body), type_url: type_url.into(), body },
+            Some(previous) if previous.version == version => previous,
+            _ => Entry { name: name.into(), version, type_url: type_url.into(), body },
         };
         let is_shared = translate::projection(type_url, name, view) == *caller;
         let cache = if is_shared { &**shared } else { own };
@@ -167,15 +169,8 @@ impl Catalog for ProxyCatalog<'_> {
     }
 }
 
-/// The version of a resource: changes with its content, and is the same after a restart of istiod.
-fn digest(body: &[u8]) -> Arc<str> {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, body);
-    let hex: String = digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-    hex.into()
-}
-
 /// The version of the proxy's program.
-fn version(node: &Node) -> String {
+fn node_version(node: &Node) -> String {
     let fields = node.metadata.as_ref().map(|metadata| &metadata.fields);
     let value = fields.and_then(|fields| fields.get("ISTIO_VERSION"));
     match value.and_then(|value| value.kind.as_ref()) {

@@ -5,6 +5,7 @@ mod catalog;
 mod clients;
 mod connection;
 mod service;
+mod version;
 
 pub use cache::Caches;
 pub use clients::{ClientGuard, ClientStatus, Clients};
