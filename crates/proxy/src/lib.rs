@@ -1,6 +1,8 @@
 //! The data plane's shell: capture, listeners, TLS, HTTP, pools, DNS, telemetry, admin, drain.
 
 pub mod admin;
+mod agent;
+pub mod app;
 mod backoff;
 pub mod buffer;
 pub mod capture;

@@ -18,7 +18,7 @@ use crate::local_http::{self, Handler, Reached, Reply, json, post_only, text, ty
 use crate::logging::LogLevel;
 use crate::readiness::Readiness;
 use crate::state::State;
-use crate::status::{Metrics, Requests};
+use crate::status::Requests;
 use crate::telemetry::Telemetry;
 use crate::xds_client::Configuration;
 
@@ -75,7 +75,7 @@ impl Handler for AdminServer {
             "/clusters" => clusters::clusters(&parts.state.tables(), query.is_json()),
             "/listeners" => clusters::listeners(&parts.state.tables(), query.is_json()),
             "/stats" => self.stats(&query),
-            "/stats/prometheus" => typed(StatusCode::OK, "text/plain; version=0.0.4", parts.telemetry.prometheus()),
+            "/stats/prometheus" => typed(StatusCode::OK, "text/plain; version=0.0.4", parts.telemetry.text()),
             "/logging" if post => self.logging(&query),
             "/quitquitquit" if post => self.act(&parts.requests.exit),
             "/drain_listeners" if post => self.act(&parts.requests.drain),
@@ -100,9 +100,9 @@ impl AdminServer {
 
     fn stats(&self, query: &Query) -> Reply {
         if query.get("format") == Some("prometheus") {
-            return typed(StatusCode::OK, "text/plain; version=0.0.4", self.0.telemetry.prometheus());
+            return typed(StatusCode::OK, "text/plain; version=0.0.4", self.0.telemetry.text());
         }
-        stats::stats(&self.0.telemetry.prometheus(), query.get("filter"))
+        stats::stats(&self.0.telemetry.text(), query.get("filter"))
     }
 
     fn config_dump(&self, query: &Query) -> Reply {

@@ -151,6 +151,10 @@ pub struct Config {
     pub cluster_id: String,
     /// Who this is, for discovery.
     pub node: Node,
+    /// The same node's metadata, as JSON.
+    pub node_metadata: Map<String, Value>,
+    /// Directory that stands for `/`.
+    pub root: PathBuf,
     /// ProxyConfig as given.
     pub proxy_config: Map<String, Value>,
     /// The control plane.
@@ -205,8 +209,11 @@ impl Config {
             dns: env.parse("DNS_PROXY_PORT", "port")?.unwrap_or(15053),
         };
         let cluster_id = env.get("ISTIO_META_CLUSTER_ID").unwrap_or("Kubernetes").to_owned();
+        let node_metadata = node::metadata(&pod, env, &proxy_config, ports);
         Ok(Config {
-            node: node::node(role, &pod, &domain, env, &proxy_config, ports),
+            node: node::node(role, &pod, &domain, &proxy_config, node_metadata.clone()),
+            node_metadata,
+            root: root.to_owned(),
             role,
             domain,
             trust_domain: env.get("TRUST_DOMAIN").unwrap_or("cluster.local").to_owned(),

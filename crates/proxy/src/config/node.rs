@@ -17,12 +17,10 @@ pub(super) fn node(
     role: Role,
     pod: &Pod,
     domain: &str,
-    env: &Environment,
     proxy_config: &Map<String, Value>,
-    ports: Ports,
+    metadata: Map<String, Value>,
 ) -> Node {
     let ip = pod.ips.first().map(ToString::to_string).unwrap_or_default();
-    let metadata = metadata(pod, env, proxy_config, ports);
     Node {
         id: format!("{}~{ip}~{}.{}~{domain}", role.node_type(), pod.name, pod.namespace),
         cluster: service_cluster(pod, proxy_config),
@@ -43,7 +41,13 @@ fn service_cluster(pod: &Pod, proxy_config: &Map<String, Value>) -> String {
     format!("{}.{}", app.map_or("istio-proxy", String::as_str), pod.namespace)
 }
 
-fn metadata(pod: &Pod, env: &Environment, proxy_config: &Map<String, Value>, ports: Ports) -> Map<String, Value> {
+/// What control planes want to know.
+pub(super) fn metadata(
+    pod: &Pod,
+    env: &Environment,
+    proxy_config: &Map<String, Value>,
+    ports: Ports,
+) -> Map<String, Value> {
     let mut metadata = Map::new();
     for (name, value) in env.with_prefix("ISTIO_META_") {
         metadata.insert(name.to_owned(), json!(value));

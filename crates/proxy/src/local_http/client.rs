@@ -30,6 +30,9 @@ pub enum ClientError {
     Request(#[from] http::Error),
 }
 
+/// Largest answer to an action.
+const MAX_POST_ANSWER: usize = 64 << 10;
+
 /// What came back.
 #[derive(Debug)]
 pub struct Answer {
@@ -79,6 +82,16 @@ pub async fn get(
     tokio::time::timeout(timeout, work).await.unwrap_or(Err(ClientError::Timeout(to, timeout)))
 }
 
+/// Asks for an action; nothing of the answer but its status matters.
+pub async fn post(to: SocketAddr, path: &str, timeout: Duration) -> Result<StatusCode, ClientError> {
+    let work = async {
+        let stream = connect(to, None).await?;
+        let request = Request::post(path).body(Empty::<Bytes>::new())?;
+        exchange(stream, to, request, MAX_POST_ANSWER).await.map(|answer| answer.status)
+    };
+    tokio::time::timeout(timeout, work).await.unwrap_or(Err(ClientError::Timeout(to, timeout)))
+}
+
 /// The same over a stream that is open already.
 pub(crate) async fn get_over(
     stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -87,28 +100,37 @@ pub(crate) async fn get_over(
     headers: HeaderMap,
     limit: usize,
 ) -> Result<Answer, ClientError> {
-    let bad = |error: String| ClientError::Answer(to, error);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| bad(e.to_string()))?;
     let mut request = Request::get(path).body(Empty::<Bytes>::new())?;
     *request.headers_mut() = headers;
+    exchange(stream, to, request, limit).await
+}
+
+async fn exchange(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    to: SocketAddr,
+    mut request: Request<Empty<Bytes>>,
+    limit: usize,
+) -> Result<Answer, ClientError> {
+    let bad = |error: String| ClientError::Answer(to, error);
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| bad(e.to_string()))?;
     if !request.headers().contains_key(header::HOST) {
         let host = header::HeaderValue::try_from(to.to_string()).map_err(http::Error::from)?;
         request.headers_mut().insert(header::HOST, host);
     }
-    let exchange = async {
+    let answering = async {
         let response = sender.send_request(request).await.map_err(|e| bad(e.to_string()))?;
         let (head, body) = response.into_parts();
         let body = Limited::new(body, limit).collect().await.map_err(|e| bad(e.to_string()))?;
         Ok(Answer { status: head.status, headers: head.headers, body: body.to_bytes() })
     };
     tokio::pin!(connection);
-    tokio::pin!(exchange);
+    tokio::pin!(answering);
     tokio::select! {
         biased;
-        answer = &mut exchange => answer,
+        answer = &mut answering => answer,
         ended = &mut connection => {
             // What it has delivered is still read.
-            let answer = exchange.await;
+            let answer = answering.await;
             match ended {
                 Err(error) if answer.is_err() => Err(bad(error.to_string())),
                 _ => answer,

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use http_body_util::Full;
 
-pub use client::{Answer, ClientError, get};
+pub use client::{Answer, ClientError, get, post};
 pub(crate) use client::{connect, get_over};
 pub use server::{Handler, Reached, bind_any, bind_loopback, serve};
 

@@ -4,6 +4,7 @@
 mod app_metrics;
 mod probe;
 
+use std::future::Future;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use crate::readiness::Readiness;
 /// Where the proxy's own metrics come from.
 pub trait Metrics: Send + Sync + 'static {
     /// All of them, in Prometheus' text form.
-    fn prometheus(&self) -> String;
+    fn prometheus(&self) -> impl Future<Output = String> + Send;
 }
 
 /// What other parts of the process are asked to do.
@@ -56,7 +57,7 @@ pub struct MetricsServer<M>(pub Arc<M>);
 impl<M: Metrics> Handler for MetricsServer<M> {
     async fn handle(&self, request: Request<Bytes>, _reached: Reached) -> Reply {
         match request.uri().path() {
-            "/stats/prometheus" | "/metrics" => typed(StatusCode::OK, PROMETHEUS, self.0.prometheus()),
+            "/stats/prometheus" | "/metrics" => typed(StatusCode::OK, PROMETHEUS, self.0.prometheus().await),
             path => local_http::not_found(path, "/stats/prometheus"),
         }
     }
@@ -101,7 +102,7 @@ impl<M: Metrics> Handler for StatusServer<M> {
 
 impl<M: Metrics> StatusServer<M> {
     async fn merged_metrics(&self, request: &Request<Bytes>) -> Reply {
-        let own = self.metrics.prometheus();
+        let own = self.metrics.prometheus().await;
         let Some(app) = &self.app_metrics else { return typed(StatusCode::OK, PROMETHEUS, own) };
         match scrape(self.app, self.mark, app, request.headers()).await {
             Ok(scraped) => typed(StatusCode::OK, &scraped.content_type, scraped.after(own)),

@@ -84,8 +84,9 @@ impl Sink for Telemetry {
     }
 }
 
-impl crate::status::Metrics for Telemetry {
-    fn prometheus(&self) -> String {
+impl Telemetry {
+    /// All figures, in Prometheus' text form.
+    pub fn text(&self) -> String {
         let mut sums = prometheus::Sums::default();
         for shard in &self.shards {
             // Only the list is copied under the lock.
@@ -96,6 +97,12 @@ impl crate::status::Metrics for Telemetry {
         sums.write(&mut out);
         self.process.write(&mut out, &self.state.tables(), self.logs.dropped());
         out
+    }
+}
+
+impl crate::status::Metrics for Telemetry {
+    async fn prometheus(&self) -> String {
+        self.text()
     }
 }
 

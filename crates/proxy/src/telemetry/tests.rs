@@ -27,7 +27,6 @@ use lateen_proxy_core::listener::{AccessLog, Direction, Listener, LogFilter, Log
 use super::*;
 use crate::peer::Peer;
 use crate::record::{Protocol, RequestRecord, ResponseRecord};
-use crate::status::Metrics;
 
 fn listener(direction: Direction) -> Arc<Listener> {
     Arc::new(Listener {
@@ -185,7 +184,7 @@ fn requests_are_counted_under_istios_labels_across_workers() {
             telemetry.record(worker, &record(&listener, &[], Some(request), Some(&peer)));
         }
     });
-    let text = telemetry.prometheus();
+    let text = telemetry.text();
     let line = text.lines().find(|l| l.starts_with("istio_requests_total{")).expect("counted");
     assert!(line.ends_with("} 3"), "{line}");
     for label in [
@@ -216,7 +215,7 @@ fn byte_streams_have_their_own_metrics() {
     telemetry.tcp_progress(0, &stream, 10, 20);
     telemetry.tcp_progress(0, &stream, 1, 2);
     telemetry.record(0, &stream);
-    let text = telemetry.prometheus();
+    let text = telemetry.text();
     for (name, value) in [
         ("istio_tcp_connections_opened_total", 1),
         ("istio_tcp_connections_closed_total", 1),
@@ -240,7 +239,7 @@ fn what_clients_send_cannot_make_series_without_end() {
             telemetry.record(0, &record);
         }
     });
-    let text = telemetry.prometheus();
+    let text = telemetry.text();
     let lines: Vec<_> = text.lines().filter(|l| l.starts_with("istio_requests_total{")).collect();
     assert_eq!(lines.len(), 2001);
     assert!(lines.iter().any(|l| l.contains(r#"reporter="overflow""#) && l.ends_with(" 3000")));
