@@ -70,6 +70,11 @@ impl Server {
         Client::new(Arc::clone(&self.engine), User::system("system:apiserver"))
     }
 
+    #[cfg(test)]
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// The cluster CA's certificate (what `kube-root-ca.crt` holds), PEM.
     pub fn ca_pem(&self) -> &str {
         &self.pki.ca_pem

@@ -92,7 +92,7 @@ fn other(engine: &Engine, incoming: &Incoming, path: &str) -> Result<Response<Bo
         ["api", "v1"] => discovery::resources(engine, "", "v1")?,
         ["apis", group] => discovery::group(engine, group)?,
         ["apis", group, version] => discovery::resources(engine, group, version)?,
-        ["openapi", "v2"] => openapi_v2::document(&accept),
+        ["openapi", "v2"] => openapi_v2::document(engine, &accept),
         ["openapi", "v3"] => openapi::index(engine),
         ["openapi", "v3", "api", "v1"] => openapi::document(engine, "", "v1")?,
         ["openapi", "v3", "apis", group, version] => openapi::document(engine, group, version)?,

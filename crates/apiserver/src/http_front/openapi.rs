@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use axum::body::Body;
-use http::{Response, StatusCode};
+use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -30,6 +30,7 @@ pub fn index(engine: &Engine) -> Response<Body> {
     for (group, versions) in discovery::group_versions(engine) {
         for version in versions {
             let mut hash = Sha256::new();
+            hash.update(env!("CARGO_PKG_VERSION").as_bytes());
             for resource in registry.iter().filter(|r| r.group == group) {
                 hash.update(resource.plural.as_bytes());
                 if let Some(Schema::Custom(schema)) = resource.version(&version).map(|v| &v.schema) {
@@ -45,8 +46,8 @@ pub fn index(engine: &Engine) -> Response<Body> {
     respond::json(StatusCode::OK, &json!({"paths": paths}))
 }
 
-/// The document of one group and version.
-pub fn document(engine: &Engine, group: &str, version: &str) -> Result<Response<Body>, Status> {
+/// Schemas and paths of what one group serves in one version.
+fn collect(engine: &Engine, group: &str, version: &str) -> (Map<String, Value>, Map<String, Value>) {
     let registry = engine.registry();
     let mut schemas = Map::new();
     let mut paths = Map::new();
@@ -65,9 +66,6 @@ pub fn document(engine: &Engine, group: &str, version: &str) -> Result<Response<
         }
         add_paths(resource, version, &name, &mut paths);
     }
-    if paths.is_empty() {
-        return Err(Status::no_such_resource());
-    }
     add_definitions(wanted, &mut schemas);
     for resource in registry.iter().filter(|r| r.group == group) {
         let Some(served) = resource.version(version) else { continue };
@@ -75,7 +73,32 @@ pub fn document(engine: &Engine, group: &str, version: &str) -> Result<Response<
             schema["x-kubernetes-group-version-kind"] = json!([gvk(resource, version)]);
         }
     }
-    Ok(respond::json(
+    (schemas, paths)
+}
+
+/// The schemas of everything that is served.
+pub fn all_schemas(engine: &Engine) -> Map<String, Value> {
+    let mut all = Map::new();
+    for (group, versions) in discovery::group_versions(engine) {
+        for version in versions {
+            for (name, schema) in collect(engine, &group, &version).0 {
+                // The document of a kind's own group says which kind it is.
+                if !all.contains_key(&name) || schema.get("x-kubernetes-group-version-kind").is_some() {
+                    all.insert(name, schema);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// The document of one group and version.
+pub fn document(engine: &Engine, group: &str, version: &str) -> Result<Response<Body>, Status> {
+    let (schemas, paths) = collect(engine, group, version);
+    if paths.is_empty() {
+        return Err(Status::no_such_resource());
+    }
+    let mut response = respond::json(
         StatusCode::OK,
         &json!({
             "openapi": "3.0.0",
@@ -83,7 +106,12 @@ pub fn document(engine: &Engine, group: &str, version: &str) -> Result<Response<
             "paths": paths,
             "components": {"schemas": schemas},
         }),
-    ))
+    );
+    // The address holds a hash of the contents.
+    response
+        .headers_mut()
+        .insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable, max-age=31536000"));
+    Ok(response)
 }
 
 fn gvk(resource: &Resource, version: &str) -> Value {

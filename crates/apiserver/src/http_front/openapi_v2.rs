@@ -1,23 +1,25 @@
-//! OpenAPI v2, for clients that insist on it: a valid document without definitions, so that they
-//! leave validation to the server.
+//! OpenAPI v2 in protobuf, for clients older than v3: they check objects by it before sending
+//! them, and `kubectl explain` reads it.
 
 use axum::body::Body;
-use bytes::Bytes;
 use http::{Response, StatusCode};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
-use super::{discovery, respond};
+use super::{discovery, openapi, respond};
+use crate::engine::Engine;
 
 const PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 const TITLE: &str = "Kubernetes";
+const V3_PREFIX: &str = "#/components/schemas/";
 
 /// `/openapi/v2`
-pub fn document(accept: &str) -> Response<Body> {
+pub fn document(engine: &Engine, accept: &str) -> Response<Body> {
     let version = discovery::version();
     let version = version["gitVersion"].as_str().unwrap_or_default();
     if accept.contains("proto-openapi") {
-        return respond::bytes(StatusCode::OK, PROTOBUF, protobuf(version));
+        return respond::bytes(StatusCode::OK, PROTOBUF, encode(engine, version).into());
     }
+    // Clients that take JSON take v3 too.
     respond::json(
         StatusCode::OK,
         &json!({
@@ -29,22 +31,142 @@ pub fn document(accept: &str) -> Response<Body> {
     )
 }
 
-/// Appends a length-delimited field. All lengths here are below 128.
-fn field(number: u8, bytes: &[u8], out: &mut Vec<u8>) {
-    out.push((number << 3) | 2);
-    out.push(u8::try_from(bytes.len() & 0x7f).unwrap_or(0));
+fn varint(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    out.push(number.to_le_bytes()[0]);
+}
+
+/// A length-delimited field.
+fn field(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
+    varint((number << 3) | 2, out);
+    varint(bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
-/// `openapi.v2.Document { swagger = 1, info = 2 { title = 1, version = 2 }, paths = 8 }`
-fn protobuf(version: &str) -> Bytes {
-    let mut info = Vec::new();
-    field(1, TITLE.as_bytes(), &mut info);
-    field(2, version.as_bytes(), &mut info);
-    let mut document = Vec::new();
-    field(1, b"2.0", &mut document);
-    field(2, &info, &mut document);
-    field(8, &[], &mut document);
-    field(9, &[], &mut document);
-    document.into()
+fn text(number: u64, value: &Value, out: &mut Vec<u8>) {
+    if let Some(text) = value.as_str() {
+        field(number, text.as_bytes(), out);
+    }
+}
+
+/// A field that is a message.
+fn message(number: u64, out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
+    let mut inner = Vec::new();
+    write(&mut inner);
+    field(number, &inner, out);
+}
+
+fn named(number: u64, name: &str, schema: &Value, out: &mut Vec<u8>) {
+    message(number, out, |out| {
+        field(1, name.as_bytes(), out);
+        message(2, out, |out| self::schema(schema, out));
+    });
+}
+
+/// `openapi.v2.Document { swagger = 1, info = 2, paths = 8, definitions = 9 }`
+fn encode(engine: &Engine, version: &str) -> Vec<u8> {
+    let mut out = Vec::new();
+    field(1, b"2.0", &mut out);
+    message(2, &mut out, |out| {
+        field(1, TITLE.as_bytes(), out);
+        field(2, version.as_bytes(), out);
+    });
+    field(8, &[], &mut out);
+    message(9, &mut out, |out| {
+        for (name, schema) in openapi::all_schemas(engine) {
+            named(1, &name, &schema, out);
+        }
+    });
+    out
+}
+
+/// The reference of a schema, wrapped or not.
+fn reference(schema: &Value) -> Option<String> {
+    let direct = schema["$ref"].as_str();
+    let target = direct.or_else(|| schema["allOf"][0]["$ref"].as_str())?;
+    Some(format!("#/definitions/{}", target.strip_prefix(V3_PREFIX)?))
+}
+
+/// `openapi.v2.Schema`
+fn schema(schema: &Value, out: &mut Vec<u8>) {
+    if let Some(target) = reference(schema) {
+        field(1, target.as_bytes(), out);
+        text(4, &schema["description"], out);
+        return extensions(schema, out);
+    }
+    let int_or_string = schema["x-kubernetes-int-or-string"] == true;
+    if int_or_string {
+        field(2, b"int-or-string", out);
+    } else {
+        text(2, &schema["format"], out);
+    }
+    text(4, &schema["description"], out);
+    for name in schema["required"].as_array().into_iter().flatten() {
+        text(19, name, out);
+    }
+    let values = &schema["additionalProperties"];
+    if values.is_object() {
+        message(21, out, |out| message(1, out, |out| self::schema(values, out)));
+    }
+    let kind = if int_or_string { Some("string") } else { schema["type"].as_str() };
+    if let Some(kind) = kind {
+        message(22, out, |out| field(1, kind.as_bytes(), out));
+    }
+    if schema["items"].is_object() {
+        message(23, out, |out| message(1, out, |out| self::schema(&schema["items"], out)));
+    }
+    if let Some(properties) = schema["properties"].as_object() {
+        message(25, out, |out| self::properties(properties, out));
+    }
+    extensions(schema, out);
+}
+
+fn properties(properties: &Map<String, Value>, out: &mut Vec<u8>) {
+    for (name, property) in properties {
+        named(1, name, property, out);
+    }
+}
+
+/// `vendor_extension = 31 { name = 1, value = 2 { yaml = 2 } }`
+fn extensions(schema: &Value, out: &mut Vec<u8>) {
+    for (name, value) in schema.as_object().into_iter().flatten() {
+        let wanted = matches!(
+            name.as_str(),
+            "x-kubernetes-group-version-kind" | "x-kubernetes-patch-merge-key" | "x-kubernetes-patch-strategy"
+        );
+        if wanted {
+            message(31, out, |out| {
+                field(1, name.as_bytes(), out);
+                // JSON is YAML.
+                message(2, out, |out| field(2, value.to_string().as_bytes(), out));
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Config, Server, protobuf::wire::Fields};
+
+    fn fields(bytes: &[u8], number: u64) -> Vec<&[u8]> {
+        let all = Fields::new(bytes).map(Result::unwrap).filter(|(n, _)| *n == number);
+        all.filter_map(|(_, field)| field.bytes().ok()).collect()
+    }
+
+    #[tokio::test]
+    async fn the_document_defines_every_kind_with_its_fields() {
+        let home = tempfile::tempdir().unwrap();
+        let server = Server::open(Config::new(home.path())).await.unwrap();
+        let document = encode(server.engine(), "v1");
+        let definitions = fields(fields(&document, 9)[0], 1);
+        let port = definitions.iter().find(|d| fields(d, 1)[0] == b"io.k8s.api.core.v1.ServicePort").unwrap();
+        let properties = fields(fields(fields(port, 2)[0], 25)[0], 1);
+        let names: Vec<&[u8]> = properties.iter().map(|p| fields(p, 1)[0]).collect();
+        assert!(names.contains(&&b"targetPort"[..]));
+        assert!(definitions.iter().any(|d| fields(d, 1)[0] == b"io.k8s.api.apps.v1.Deployment"));
+    }
 }

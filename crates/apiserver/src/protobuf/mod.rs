@@ -5,7 +5,7 @@
 //! list and `%` for a map from strings. The name `-` means that the fields of the message belong
 //! to its owner.
 
-mod wire;
+pub mod wire;
 
 use std::{collections::HashMap, sync::OnceLock};
 
