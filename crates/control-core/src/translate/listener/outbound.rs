@@ -49,18 +49,22 @@ fn unknown(scope: &Scope<'_>, name: &str) -> proto::FilterChain {
 
 /// The listener of a plan.
 pub fn listener(name: &str, plan: &Plan, scope: &Scope<'_>) -> proto::Listener {
-    let takes_all = plan.chains.iter().any(|c| c.sni.is_empty() && c.ranges.is_empty());
     let by_name = plan.chains.iter().any(|c| !c.sni.is_empty());
-    let mut chains: Vec<proto::FilterChain> = Vec::new();
-    if let Some(routes) = &plan.routes {
-        chains.push(http_chain(name, routes, scope));
+    let (for_all, limited): (Vec<&TcpChain>, Vec<&TcpChain>) = plan.chains.iter().partition(|c| c.takes_all());
+    let mut chains: Vec<proto::FilterChain> = limited.into_iter().map(|c| tcp_chain(c, scope)).collect();
+    let mut rest = for_all.first().map(|c| tcp_chain(c, scope));
+    match &plan.routes {
+        // Chains are chosen by one property after the other, without a way back: beside a chain for HTTP only the
+        // default chain gets everything else.
+        Some(routes) => chains.insert(0, http_chain(name, routes, scope)),
+        None => chains.extend(rest.take()),
     }
-    chains.extend(plan.chains.iter().map(|c| tcp_chain(c, scope)));
+    let takes_all = plan.routes.is_none() && !for_all.is_empty();
     let mut listener = proto::Listener {
         name: name.to_owned(),
         address: Some(address(&plan.bind, plan.port.into())),
         filter_chains: chains,
-        default_filter_chain: (!takes_all).then(|| unknown(scope, "PassthroughFilterChain")),
+        default_filter_chain: rest.or_else(|| (!takes_all).then(|| unknown(scope, "PassthroughFilterChain"))),
         bind_to_port: flag(false),
         traffic_direction: traffic(Direction::Outbound),
         metadata: IstioMetadata::default().config(Some(&plan.source)).build(),

@@ -42,6 +42,11 @@ pub struct TcpChain {
 }
 
 impl TcpChain {
+    /// Is it for every connection.
+    pub fn takes_all(&self) -> bool {
+        self.sni.is_empty() && self.ranges.is_empty()
+    }
+
     fn same_match(&self, other: &TcpChain) -> bool {
         self.sni == other.sni && self.ranges == other.ranges
     }
@@ -145,7 +150,7 @@ fn add(plans: &mut BTreeMap<String, Plan>, new: Plan) {
         Entry::Occupied(mut entry) => {
             let old = entry.get_mut();
             let (old_http, new_http) = (old.routes.is_some(), new.routes.is_some());
-            let plain = |p: &Plan| p.chains.iter().any(|c| c.sni.is_empty() && c.ranges.is_empty());
+            let plain = |p: &Plan| p.chains.iter().any(TcpChain::takes_all);
             // A listener that takes every connection as TCP leaves nothing to tell HTTP by, and the other way round.
             if old_http != new_http && (plain(old) || plain(&new)) {
                 return;

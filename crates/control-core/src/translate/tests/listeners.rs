@@ -72,7 +72,9 @@ fn an_undeclared_port_is_found_out() {
     let objects = [service("db", "10.96.3.4", json!({"port": 80}))];
     let snapshot = mesh(&objects);
     let listener: Listener = get("10.96.3.4_80", &sidecar(), &snapshot).expect("there");
-    assert_eq!(listener.filter_chains.iter().map(is_http).collect::<Vec<_>>(), [true, false]);
+    assert_eq!(listener.filter_chains.iter().map(is_http).collect::<Vec<_>>(), [true]);
+    let rest = listener.default_filter_chain.expect("for the rest");
+    assert_eq!(tcp_cluster(&rest), "outbound|80||db.default.svc.cluster.local");
     let inspectors: Vec<&str> = listener.listener_filters.iter().map(|f| f.name.as_str()).collect();
     assert_eq!(inspectors, ["envoy.filters.listener.tls_inspector", "envoy.filters.listener.http_inspector"]);
     assert_eq!(list(type_url::ROUTE, &sidecar(), &snapshot), ["db.default.svc.cluster.local:80"]);
