@@ -90,6 +90,8 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    // An IPv4 client of a socket for both families is shown as what it is.
+                    let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
                     connections.spawn(connection(stream, peer, handler.clone(), stopped.clone()));
                 }
                 // Out of descriptors, or the peer is gone already: later attempts may succeed.

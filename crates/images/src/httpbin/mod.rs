@@ -110,7 +110,7 @@ async fn route(received: &Received) -> Response<Body> {
     match segments.as_slice() {
         [""] => bodies::index(),
         ["get"] => only(received, &[Method::GET], inspect::get),
-        ["head"] => only(received, &[Method::HEAD, Method::GET], inspect::get),
+        ["head"] => only(received, &[Method::HEAD], inspect::get),
         ["post"] => only(received, &[Method::POST], inspect::data),
         ["put"] => only(received, &[Method::PUT], inspect::data),
         ["patch"] => only(received, &[Method::PATCH], inspect::data),
@@ -129,7 +129,8 @@ async fn route(received: &Received) -> Response<Body> {
 }
 
 fn only(received: &Received, methods: &[Method], answer: impl FnOnce(&Received) -> Response<Body>) -> Response<Body> {
-    if methods.contains(received.method()) {
+    let head_of_get = received.method() == Method::HEAD && methods.contains(&Method::GET);
+    if head_of_get || methods.contains(received.method()) {
         return answer(received);
     }
     let mut response = status(StatusCode::METHOD_NOT_ALLOWED);

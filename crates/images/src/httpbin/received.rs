@@ -44,7 +44,7 @@ impl Received {
 
     /// The client's address: as a proxy reports it, else the connection's.
     pub fn origin(&self) -> String {
-        self.header("x-forwarded-for").map_or_else(|| self.peer.ip().to_canonical().to_string(), str::to_owned)
+        self.header("x-forwarded-for").map_or_else(|| self.peer.ip().to_string(), str::to_owned)
     }
 
     /// The URL that the client asked for.

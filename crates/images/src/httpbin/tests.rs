@@ -67,6 +67,12 @@ async fn statuses_come_to_order() {
 }
 
 #[tokio::test]
+async fn what_can_be_got_can_be_asked_for_its_head() {
+    assert_eq!(ask(Request::head("/get"), "").await.0, 200);
+    assert_eq!(ask(Request::head("/post"), "").await.0, 405);
+}
+
+#[tokio::test]
 async fn credentials_open_the_door() {
     let request = Request::get("/basic-auth/user/secret").header("authorization", "Basic dXNlcjpzZWNyZXQ=");
     assert_eq!(ask(request, "").await.0, 200);
