@@ -1,3 +1,6 @@
 //! The proxy's shell, from outside.
 
 mod capture;
+mod istiod;
+mod resources;
+mod sidecar;

@@ -1,0 +1,95 @@
+//! Resources as a control plane would send them.
+
+use std::net::SocketAddr;
+
+use lateen_api::envoy::envoy::config::accesslog::v3::{AccessLog, access_log};
+use lateen_api::envoy::envoy::config::cluster::v3::Cluster;
+use lateen_api::envoy::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
+use lateen_api::envoy::envoy::config::core::v3::socket_address::PortSpecifier;
+use lateen_api::envoy::envoy::config::core::v3::{Address, SocketAddress, address};
+use lateen_api::envoy::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
+use lateen_api::envoy::envoy::config::endpoint::v3::{
+    ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
+};
+use lateen_api::envoy::envoy::config::listener::v3::filter::ConfigType;
+use lateen_api::envoy::envoy::config::listener::v3::{Filter, FilterChain, Listener};
+use lateen_api::envoy::envoy::config::route::v3::route::Action;
+use lateen_api::envoy::envoy::config::route::v3::route_action::ClusterSpecifier;
+use lateen_api::envoy::envoy::config::route::v3::route_match::PathSpecifier;
+use lateen_api::envoy::envoy::config::route::v3::{Route, RouteAction, RouteConfiguration, RouteMatch, VirtualHost};
+use lateen_api::envoy::envoy::extensions::access_loggers::file::v3::FileAccessLog;
+use lateen_api::envoy::envoy::extensions::filters::http::router::v3::Router;
+use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
+use lateen_api::google::protobuf::{Any, Duration};
+use prost::{Message, Name};
+
+/// Packs a message.
+pub fn pack<M: Message + Name>(message: &M) -> Any {
+    Any { type_url: M::type_url(), value: message.encode_to_vec() }
+}
+
+/// An address.
+pub fn address(to: SocketAddr) -> Address {
+    let socket = SocketAddress {
+        address: to.ip().to_string(),
+        port_specifier: Some(PortSpecifier::PortValue(u32::from(to.port()))),
+        ..Default::default()
+    };
+    Address { address: Some(address::Address::SocketAddress(socket)) }
+}
+
+/// A cluster with one endpoint.
+pub fn cluster(name: &str, endpoint: SocketAddr) -> Cluster {
+    let endpoint = Endpoint { address: Some(address(endpoint)), ..Default::default() };
+    let endpoint = LbEndpoint { host_identifier: Some(HostIdentifier::Endpoint(endpoint)), ..Default::default() };
+    let endpoints = vec![LocalityLbEndpoints { lb_endpoints: vec![endpoint], ..Default::default() }];
+    Cluster {
+        name: name.to_owned(),
+        cluster_discovery_type: Some(ClusterDiscoveryType::Type(DiscoveryType::Static.into())),
+        connect_timeout: Some(Duration { seconds: 1, nanos: 0 }),
+        load_assignment: Some(ClusterLoadAssignment { cluster_name: name.to_owned(), endpoints, ..Default::default() }),
+        ..Default::default()
+    }
+}
+
+/// An HTTP listener that sends everything to one cluster.
+pub fn http_listener(name: &str, at: SocketAddr, cluster: &str, access_log: &str) -> Listener {
+    let action =
+        RouteAction { cluster_specifier: Some(ClusterSpecifier::Cluster(cluster.to_owned())), ..Default::default() };
+    let route = Route {
+        name: "default".to_owned(),
+        r#match: Some(RouteMatch { path_specifier: Some(PathSpecifier::Prefix("/".to_owned())), ..Default::default() }),
+        action: Some(Action::Route(action)),
+        ..Default::default()
+    };
+    let host = VirtualHost { name: "all".into(), domains: vec!["*".into()], routes: vec![route], ..Default::default() };
+    let routes = RouteConfiguration { name: "routes".into(), virtual_hosts: vec![host], ..Default::default() };
+    let log = FileAccessLog { path: access_log.to_owned(), ..Default::default() };
+    let log = AccessLog {
+        name: "log".into(),
+        config_type: Some(access_log::ConfigType::TypedConfig(pack(&log))),
+        ..Default::default()
+    };
+    let router = hcm::HttpFilter {
+        name: "envoy.filters.http.router".into(),
+        config_type: Some(hcm::http_filter::ConfigType::TypedConfig(pack(&Router::default()))),
+        ..Default::default()
+    };
+    let manager = hcm::HttpConnectionManager {
+        stat_prefix: "test".into(),
+        route_specifier: Some(hcm::http_connection_manager::RouteSpecifier::RouteConfig(routes)),
+        http_filters: vec![router],
+        access_log: vec![log],
+        ..Default::default()
+    };
+    let filter = Filter {
+        name: "envoy.filters.network.http_connection_manager".into(),
+        config_type: Some(ConfigType::TypedConfig(pack(&manager))),
+    };
+    Listener {
+        name: name.to_owned(),
+        address: Some(address(at)),
+        filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],
+        ..Default::default()
+    }
+}
