@@ -37,6 +37,22 @@ pub struct Published {
 }
 
 impl Published {
+    /// The state before anything was published.
+    pub fn first(snapshot: Arc<Snapshot>) -> Self {
+        let now = Instant::now();
+        Published { version: 0, snapshot, since: now, at: now, history: Arc::default() }
+    }
+
+    /// The publication after this one.
+    pub fn next(&self, snapshot: Arc<Snapshot>, changes: Changes, since: Instant) -> Self {
+        let mut history = VecDeque::clone(&self.history);
+        history.push_back(Arc::new(changes));
+        if history.len() > HISTORY {
+            history.pop_front();
+        }
+        Published { version: self.version + 1, snapshot, since, at: Instant::now(), history: Arc::new(history) }
+    }
+
     /// The changes after publication `version`; `None` if that is too long ago to know.
     pub fn changes_since(&self, version: u64) -> Option<impl Iterator<Item = &Changes>> {
         let missing = usize::try_from(self.version.checked_sub(version)?).ok()?;
@@ -58,7 +74,6 @@ pub struct State {
     store: Store,
     missing: BTreeSet<&'static Kind>,
     changes: Changes,
-    history: VecDeque<Arc<Changes>>,
     debounce: Debounce,
     publish: watch::Sender<Arc<Published>>,
     maps: InjectorMaps,
@@ -76,19 +91,11 @@ impl State {
         ready: Arc<AtomicBool>,
     ) -> (Self, watch::Receiver<Arc<Published>>) {
         let store = Store::new();
-        let now = Instant::now();
-        let (publish, published) = watch::channel(Arc::new(Published {
-            version: 0,
-            snapshot: store.snapshot(),
-            since: now,
-            at: now,
-            history: Arc::default(),
-        }));
+        let (publish, published) = watch::channel(Arc::new(Published::first(store.snapshot())));
         let state = State {
             store,
             missing: watched().collect(),
             changes: Changes::default(),
-            history: VecDeque::new(),
             debounce: Debounce::new(config.merge_window, config.merge_max),
             publish,
             maps: InjectorMaps::default(),
@@ -163,17 +170,8 @@ impl State {
         let now = Instant::now();
         let since = self.debounce.pushed(now).unwrap_or(now);
         self.metrics.observe(&metrics::PILOT_DEBOUNCE_TIME, &[], now - since);
-        self.history.push_back(Arc::new(std::mem::take(&mut self.changes)));
-        if self.history.len() > HISTORY {
-            self.history.pop_front();
-        }
-        let published = Published {
-            version: self.publish.borrow().version + 1,
-            snapshot: self.store.snapshot(),
-            since,
-            at: Instant::now(),
-            history: Arc::new(self.history.clone()),
-        };
+        let changes = std::mem::take(&mut self.changes);
+        let published = self.publish.borrow().next(self.store.snapshot(), changes, since);
         let services = published.snapshot.services.iter().count() as f64;
         self.metrics.set(&metrics::PILOT_SERVICES, &[], services);
         let routes = published.snapshot.virtual_services.len() as f64;

@@ -153,3 +153,92 @@ impl State {
         known.then(|| steps.map(|step| step.stale.clone()).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use lateen_control_core::reads::{Changes, Fact};
+    use lateen_mesh::Hostname;
+
+    use super::*;
+
+    fn next(published: &Published, host: &str) -> Published {
+        let mut changes = Changes::default();
+        changes.add(Fact::Service(Hostname::new(host)));
+        published.next(Arc::default(), changes, Instant::now())
+    }
+
+    fn keep(cache: &Cache, host: &str, version: u64) {
+        let entry = Entry { name: host.into(), version: "v".into(), type_url: "t".into(), body: Default::default() };
+        let reads = [Fact::Service(Hostname::new(host))].into_iter().collect();
+        cache.keep("t", entry, reads, version);
+    }
+
+    fn stale(cache: &Cache, from: u64, published: &Published) -> Option<Vec<String>> {
+        let steps = cache.advance(from, published)?;
+        Some(steps.iter().flat_map(|stale| stale.iter()).map(|(_, name)| name.to_string()).collect())
+    }
+
+    #[test]
+    fn only_what_read_something_changed_is_made_anew() {
+        let cache = Cache::default();
+        let zero = Published::first(Arc::default());
+        keep(&cache, "a", 0);
+        keep(&cache, "b", 0);
+        let one = next(&zero, "a");
+        assert_eq!(stale(&cache, 0, &one), Some(vec!["a".to_owned()]));
+        assert!(matches!(cache.find("t", "a", 1), Lookup::Stale(_)));
+        assert!(matches!(cache.find("t", "b", 1), Lookup::Fresh(_)));
+        keep(&cache, "a", 1);
+        assert!(matches!(cache.find("t", "a", 1), Lookup::Fresh(_)));
+    }
+
+    #[test]
+    fn proxies_behind_hear_of_all_steps_or_that_they_are_too_late() {
+        let cache = Cache::default();
+        let mut published = Published::first(Arc::default());
+        for host in ["a", "b"] {
+            keep(&cache, host, 0);
+        }
+        for host in ["a", "b"] {
+            published = next(&published, host);
+            cache.advance(published.version - 1, &published);
+        }
+        assert_eq!(stale(&cache, 0, &published), Some(vec!["a".to_owned(), "b".to_owned()]));
+        assert_eq!(stale(&cache, 2, &published), Some(vec![]));
+        for _ in 0..=STEPS {
+            published = next(&published, "c");
+            cache.advance(published.version - 1, &published);
+        }
+        assert_eq!(stale(&cache, 0, &published), None);
+    }
+
+    #[test]
+    fn a_proxy_behind_neither_gets_nor_leaves_what_is_of_another_time() {
+        let cache = Cache::default();
+        let one = next(&Published::first(Arc::default()), "a");
+        cache.advance(0, &one);
+        keep(&cache, "a", 0);
+        assert!(matches!(cache.find("t", "a", 1), Lookup::Missing));
+        keep(&cache, "a", 1);
+        assert!(matches!(cache.find("t", "a", 0), Lookup::Missing));
+    }
+
+    #[test]
+    fn a_cache_goes_with_its_last_caller() {
+        let caches = Caches::default();
+        let caller = |namespace: &str| Projection::Caller {
+            sidecar: true,
+            namespace: namespace.into(),
+            labels: Default::default(),
+            lateen: true,
+            allocated: false,
+        };
+        let one = caches.of(&caller("a"));
+        assert!(Arc::ptr_eq(&one, &caches.of(&caller("a"))));
+        drop(one);
+        let _other = caches.of(&caller("b"));
+        assert_eq!(caches.by_caller.lock().len(), 1);
+    }
+}
