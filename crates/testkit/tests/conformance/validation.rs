@@ -42,6 +42,32 @@ fn validation() -> anyhow::Result<()> {
     score.settle()
 }
 
+/// What users copy from is accepted.
+#[test]
+fn samples() -> anyhow::Result<()> {
+    let Some(folder) = crate::group("samples") else { return Ok(()) };
+    let mut score = Score::new("validation of samples");
+    let mut folders = vec![folder.clone()];
+    while let Some(dir) = folders.pop() {
+        for path in std::fs::read_dir(&dir)?.flatten().map(|entry| entry.path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "yaml") {
+                let text = std::fs::read_to_string(&path)?;
+                let documents = serde_saphyr::from_multiple::<Value>(&text)
+                    .map_err(|error| anyhow::anyhow!("{}: {error}", path.display()))?;
+                let name = path.strip_prefix(&folder)?.display();
+                for (index, document) in documents.iter().enumerate() {
+                    let findings = validate(document);
+                    let error = findings.iter().find(|finding| finding.severity == Severity::Error);
+                    score.count(format!("{name}[{index}]"), error.map_or(Ok(()), |error| Err(error.to_string())));
+                }
+            }
+        }
+    }
+    score.settle()
+}
+
 fn check(source: &str, row: &Row) -> Result<(), String> {
     let object = resource(source, row).ok_or("there is no resource for this row")?;
     let findings = validate(&object);
