@@ -78,6 +78,33 @@ pub enum Resource {
     PeerAuthentication(Config<api::PeerAuthentication>),
 }
 
+impl Resource {
+    /// The VirtualService, if it is one.
+    pub fn virtual_service(&self) -> Option<&Config<api::VirtualService>> {
+        if let Self::VirtualService(config) = self { Some(config) } else { None }
+    }
+
+    /// The Gateway, if it is one.
+    pub fn gateway(&self) -> Option<&Config<api::Gateway>> {
+        if let Self::Gateway(config) = self { Some(config) } else { None }
+    }
+
+    /// The DestinationRule, if it is one.
+    pub fn destination_rule(&self) -> Option<&Config<api::DestinationRule>> {
+        if let Self::DestinationRule(config) = self { Some(config) } else { None }
+    }
+
+    /// The Sidecar, if it is one.
+    pub fn sidecar(&self) -> Option<&Config<api::Sidecar>> {
+        if let Self::Sidecar(config) = self { Some(config) } else { None }
+    }
+
+    /// The PeerAuthentication, if it is one.
+    pub fn peer_authentication(&self) -> Option<&Config<api::PeerAuthentication>> {
+        if let Self::PeerAuthentication(config) = self { Some(config) } else { None }
+    }
+}
+
 /// Parses one object.
 pub fn parse(object: Value) -> Result<(Key, Resource), ParseError> {
     let key = Key::of(&object).ok_or_else(|| ParseError::UnknownKind {

@@ -27,12 +27,11 @@ pub struct DestinationRules {
 }
 
 impl DestinationRules {
-    /// Builds the index from all DestinationRules, oldest first.
-    pub(crate) fn build(all: &[Config<api::DestinationRule>]) -> Self {
-        let mut by_namespace: BTreeMap<String, Vec<TrafficRule>> = BTreeMap::new();
+    /// Puts the DestinationRules of a namespace, oldest first, in place of those known before.
+    pub(crate) fn replace(&mut self, namespace: &str, all: &[Config<api::DestinationRule>]) {
+        let mut rules: Vec<TrafficRule> = Vec::new();
         for config in all {
-            let rules = by_namespace.entry(config.meta.namespace.clone()).or_default();
-            let host = Hostname::resolve(&config.spec.host, &config.meta.namespace, "cluster.local");
+            let host = Hostname::resolve(&config.spec.host, namespace, "cluster.local");
             let same = rules.iter_mut().find(|r| {
                 r.host == host
                     && r.spec.workload_selector == config.spec.workload_selector
@@ -42,13 +41,14 @@ impl DestinationRules {
                 Some(rule) => rule.spec = Arc::new(merged(&rule.spec, &config.spec)),
                 None => rules.push(TrafficRule {
                     host,
-                    namespace: config.meta.namespace.clone(),
+                    namespace: namespace.to_owned(),
                     name: config.meta.name.clone(),
                     spec: config.spec.clone(),
                 }),
             }
         }
-        Self { by_namespace }
+        self.by_namespace.insert(namespace.to_owned(), rules);
+        self.by_namespace.retain(|_, rules| !rules.is_empty());
     }
 
     fn best<'a>(

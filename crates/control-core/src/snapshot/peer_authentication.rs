@@ -24,13 +24,10 @@ pub struct PeerAuthentications {
 }
 
 impl PeerAuthentications {
-    /// Builds the index from all PeerAuthentications, oldest first.
-    pub(crate) fn build(all: Vec<Config<api::PeerAuthentication>>) -> Self {
-        let mut by_namespace: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for config in all {
-            by_namespace.entry(config.meta.namespace.clone()).or_default().push(config);
-        }
-        Self { by_namespace }
+    /// Puts the objects of a namespace, oldest first, in place of those known before.
+    pub(crate) fn replace(&mut self, namespace: &str, all: Vec<Config<api::PeerAuthentication>>) {
+        self.by_namespace.insert(namespace.to_owned(), all);
+        self.by_namespace.retain(|_, configs| !configs.is_empty());
     }
 
     fn in_namespace(&self, namespace: &str) -> &[Config<api::PeerAuthentication>] {

@@ -14,13 +14,10 @@ pub struct Sidecars {
 }
 
 impl Sidecars {
-    /// Builds the index from all Sidecars, oldest first.
-    pub(crate) fn build(all: Vec<Config<api::Sidecar>>) -> Self {
-        let mut by_namespace: BTreeMap<String, Vec<_>> = BTreeMap::new();
-        for config in all {
-            by_namespace.entry(config.meta.namespace.clone()).or_default().push(config);
-        }
-        Self { by_namespace }
+    /// Puts the objects of a namespace, oldest first, in place of those known before.
+    pub(crate) fn replace(&mut self, namespace: &str, all: Vec<Config<api::Sidecar>>) {
+        self.by_namespace.insert(namespace.to_owned(), all);
+        self.by_namespace.retain(|_, configs| !configs.is_empty());
     }
 
     fn without_selector(&self, namespace: &str) -> Option<&Config<api::Sidecar>> {

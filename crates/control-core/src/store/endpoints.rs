@@ -97,6 +97,10 @@ impl Store {
     fn of_slice_endpoint(&self, service: &Service, endpoint: &SliceEndpoint, port: u16) -> Option<Endpoint> {
         let address = endpoint.addresses.first()?;
         let pod = self.pod_behind(endpoint, address);
+        if pod.is_none() && endpoint.pod.is_some() && !service.selector.is_empty() {
+            // Its pod says whether it takes mesh TLS: until that is known it would be called the wrong way.
+            return None;
+        }
         let mut locality = self.node_locality(pod.map_or(&endpoint.node, |p| &p.node));
         if locality.zone.is_empty() {
             locality.zone.clone_from(&endpoint.zone);

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::reads::{Changes, Fact};
 use crate::resource::{self, Config, Key, Kind, MeshConfig, ParseError, Pod, Resource, Service, services_of_entry};
-use crate::snapshot::{DestinationRules, PeerAuthentications, Sidecars, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// One event of a watch.
 #[derive(Clone, Debug)]
@@ -93,33 +93,24 @@ impl Store {
             Kind::Namespace => {}
             Kind::ConfigMap => self.update_mesh(key, changes),
             Kind::VirtualService => {
-                self.state.virtual_services = Arc::new(self.configs(key.kind, |r| match r {
-                    Resource::VirtualService(c) => Some(c),
-                    _ => None,
-                }));
+                let new = self.objects.get(key).and_then(Resource::virtual_service).cloned();
+                replace_by_age(Arc::make_mut(&mut self.state.virtual_services), key, new);
                 changes.add(Fact::VirtualServices);
             }
             Kind::Gateway => {
-                self.state.gateways = Arc::new(self.configs(key.kind, |r| match r {
-                    Resource::Gateway(c) => Some(c),
-                    _ => None,
-                }));
+                let new = self.objects.get(key).and_then(Resource::gateway).cloned();
+                replace_by_age(Arc::make_mut(&mut self.state.gateways), key, new);
                 changes.add(Fact::Gateways);
             }
             Kind::DestinationRule => self.update_destination_rules(key, old, changes),
             Kind::Sidecar => {
-                self.state.sidecars = Arc::new(Sidecars::build(self.configs(key.kind, |r| match r {
-                    Resource::Sidecar(c) => Some(c),
-                    _ => None,
-                })));
+                let all = self.configs(key, Resource::sidecar);
+                Arc::make_mut(&mut self.state.sidecars).replace(&key.namespace, all);
                 changes.add(Fact::Sidecars);
             }
             Kind::PeerAuthentication => {
-                let all = self.configs(key.kind, |r| match r {
-                    Resource::PeerAuthentication(c) => Some(c),
-                    _ => None,
-                });
-                self.state.peer_authentications = Arc::new(PeerAuthentications::build(all));
+                let all = self.configs(key, Resource::peer_authentication);
+                Arc::make_mut(&mut self.state.peer_authentications).replace(&key.namespace, all);
                 changes.add(Fact::PeerAuthentications);
             }
         }
@@ -136,12 +127,13 @@ impl Store {
         self.objects.range(from..).take_while(move |(k, _)| k.kind == kind && k.namespace == namespace).map(|(_, r)| r)
     }
 
-    /// All Istio objects of a kind, oldest first.
-    fn configs<T: Clone>(&self, kind: Kind, pick: impl Fn(&Resource) -> Option<&Config<T>>) -> Vec<Config<T>>
+    /// All Istio objects of the kind and namespace of `key`, oldest first.
+    fn configs<T>(&self, key: &Key, pick: impl Fn(&Resource) -> Option<&Config<T>>) -> Vec<Config<T>>
     where
         Config<T>: Clone,
     {
-        let mut all: Vec<Config<T>> = self.of_kind(kind).filter_map(|(_, r)| pick(r).cloned()).collect();
+        let mut all: Vec<Config<T>> =
+            self.in_namespace(key.kind, &key.namespace).filter_map(|r| pick(r).cloned()).collect();
         all.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
         all
     }
@@ -155,11 +147,8 @@ impl Store {
     }
 
     fn update_destination_rules(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
-        let all = self.configs(key.kind, |r| match r {
-            Resource::DestinationRule(c) => Some(c),
-            _ => None,
-        });
-        self.state.destination_rules = Arc::new(DestinationRules::build(&all));
+        let all = self.configs(key, Resource::destination_rule);
+        Arc::make_mut(&mut self.state.destination_rules).replace(&key.namespace, &all);
         for rule in old.iter().chain(self.objects.get(key)) {
             let Resource::DestinationRule(rule) = rule else {
                 continue;
@@ -194,8 +183,10 @@ impl Store {
     }
 
     fn services_with_host(&self, host: &Hostname) -> Vec<Arc<Service>> {
-        let all = self.of_kind(Kind::Service).chain(self.of_kind(Kind::ServiceEntry));
-        all.flat_map(|(_, r)| services_with(r, host)).map(Arc::new).collect()
+        let own = host.as_str().strip_suffix(".svc.cluster.local").and_then(|h| h.rsplit_once('.'));
+        let own = own.and_then(|(name, namespace)| self.objects.get(&Key::new(Kind::Service, namespace, name)));
+        let entries = self.of_kind(Kind::ServiceEntry).map(|(_, r)| r);
+        own.into_iter().chain(entries).flat_map(|r| services_with(r, host)).map(Arc::new).collect()
     }
 
     /// The workloads that a service selects have other inbound listeners when it changes.
@@ -289,6 +280,15 @@ impl Store {
                 self.update_endpoints(service, changes);
             }
         }
+    }
+}
+
+/// Puts an object into a list that is kept oldest first, in place of the one of the same name.
+fn replace_by_age<T>(list: &mut Vec<Config<T>>, key: &Key, new: Option<Config<T>>) {
+    list.retain(|c| c.meta.name != key.name || c.meta.namespace != key.namespace);
+    if let Some(new) = new {
+        let at = list.partition_point(|c| c.meta.age_order() < new.meta.age_order());
+        list.insert(at, new);
     }
 }
 

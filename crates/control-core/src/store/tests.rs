@@ -62,8 +62,10 @@ fn a_change_that_matters_to_nobody_changes_nothing() {
 #[test]
 fn an_endpoint_that_goes_changes_its_service_only() {
     let mut store = Store::new();
-    for object in [service("web"), service("db"), slice("web", "10.0.0.1", true), slice("db", "10.0.0.2", true)] {
-        store.apply(Event::Apply(object));
+    for name in ["web", "db"] {
+        store.apply(Event::Apply(service(name)));
+        store.apply(Event::Apply(slice(name, "10.0.0.1", true)));
+        store.apply(Event::Apply(pod(name, "10.0.0.1", 0)));
     }
     let changes = store.apply(Event::Apply(slice("web", "10.0.0.1", false)));
     assert!(facts(&changes).contains(&Fact::Endpoints(host("web"))));
@@ -97,6 +99,36 @@ fn a_broken_object_harms_only_itself() {
     assert_eq!(store.snapshot().virtual_services[0].spec.http[0].timeout.as_deref(), Some("1s"));
     store.apply(Event::Apply(vs(json!("2s"))));
     assert!(store.refused().is_empty());
+}
+
+#[test]
+fn an_endpoint_waits_for_its_pod() {
+    let mut store = Store::new();
+    let count = |store: &Store| {
+        let snapshot = store.snapshot();
+        snapshot.endpoints.of_service(&host("web"), "default").map_or(0, |e| e.of_port(80).len())
+    };
+    store.apply(Event::Apply(service("web")));
+    store.apply(Event::Apply(slice("web", "10.0.0.1", true)));
+    assert_eq!(count(&store), 0);
+    let changes = store.apply(Event::Apply(pod("web", "10.0.0.1", 0)));
+    assert_eq!(count(&store), 1);
+    assert!(changes.touch(&ReadSet::from_iter([Fact::Endpoints(host("web"))])));
+}
+
+#[test]
+fn rules_are_kept_oldest_first() {
+    let mut store = Store::new();
+    for (name, time) in [("b", "2026-01-02T00:00:00Z"), ("a", "2026-01-03T00:00:00Z"), ("c", "2026-01-01T00:00:00Z")] {
+        store.apply(Event::Apply(json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+            "metadata": {"name": name, "creationTimestamp": time}, "spec": {"hosts": [name]}})));
+    }
+    let names = |store: &Store| -> Vec<String> {
+        store.snapshot().virtual_services.iter().map(|v| v.meta.name.clone()).collect()
+    };
+    assert_eq!(names(&store), ["c", "b", "a"]);
+    store.apply(Event::Delete(Key::new(Kind::VirtualService, "default", "b")));
+    assert_eq!(names(&store), ["c", "a"]);
 }
 
 #[test]

@@ -18,6 +18,9 @@ use crate::resource::Service;
 use crate::snapshot::{Endpoint, Snapshot};
 use crate::view::ProxyView;
 
+/// The cluster that all workloads are in.
+const CLUSTER: &str = "Kubernetes";
+
 /// Names of all load assignments of a proxy.
 pub fn names(view: &ProxyView, snapshot: &Snapshot) -> (Vec<String>, ReadSet) {
     let mut reads = ReadSet::new();
@@ -61,10 +64,10 @@ pub fn localities(
             by_locality.entry(&endpoint.locality).or_default().push(endpoint);
         }
     }
-    by_locality.into_iter().map(|(locality, endpoints)| of_locality(locality, &endpoints, scope.view)).collect()
+    by_locality.into_iter().map(|(locality, endpoints)| of_locality(locality, &endpoints)).collect()
 }
 
-fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>], view: &ProxyView) -> proto::LocalityLbEndpoints {
+fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>]) -> proto::LocalityLbEndpoints {
     let weight: u32 = endpoints.iter().map(|e| e.weight.max(1)).fold(0, u32::saturating_add);
     proto::LocalityLbEndpoints {
         locality: Some(core::Locality {
@@ -72,13 +75,13 @@ fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>], view: &ProxyVi
             zone: locality.zone.clone(),
             sub_zone: locality.subzone.clone(),
         }),
-        lb_endpoints: endpoints.iter().map(|e| lb_endpoint(e, view)).collect(),
+        lb_endpoints: endpoints.iter().map(|e| lb_endpoint(e)).collect(),
         load_balancing_weight: number(weight),
         ..Default::default()
     }
 }
 
-fn lb_endpoint(endpoint: &Endpoint, view: &ProxyView) -> proto::LbEndpoint {
+fn lb_endpoint(endpoint: &Endpoint) -> proto::LbEndpoint {
     let at = proto::Endpoint {
         address: Some(endpoint_address(&endpoint.address, endpoint.port.into())),
         ..Default::default()
@@ -87,17 +90,16 @@ fn lb_endpoint(endpoint: &Endpoint, view: &ProxyView) -> proto::LbEndpoint {
         host_identifier: Some(proto::lb_endpoint::HostIdentifier::Endpoint(at)),
         load_balancing_weight: number(endpoint.weight.max(1)),
         health_status: core::HealthStatus::Healthy.into(),
-        metadata: Some(metadata(endpoint, view)),
+        metadata: Some(metadata(endpoint)),
     }
 }
 
 /// What the proxy and its metrics need to know of an endpoint.
-fn metadata(endpoint: &Endpoint, view: &ProxyView) -> core::Metadata {
+fn metadata(endpoint: &Endpoint) -> core::Metadata {
     let mut all = HashMap::new();
     if !endpoint.workload.is_empty() {
-        let cluster = if view.cluster.is_empty() { "Kubernetes" } else { &view.cluster };
         let (service, revision) = canonical(endpoint);
-        let workload = format!("{};{};{service};{revision};{cluster}", endpoint.workload, endpoint.namespace);
+        let workload = format!("{};{};{service};{revision};{CLUSTER}", endpoint.workload, endpoint.namespace);
         all.insert("istio".to_owned(), one("workload", &workload));
     }
     if endpoint.mesh_tls {

@@ -61,8 +61,8 @@ pub enum Projection {
         labels: BTreeMap<String, String>,
         /// Has it Istio's filters.
         lateen: bool,
-        /// Does it use addresses that the control plane allocated.
-        allocated: bool,
+        /// Does it answer DNS, and with addresses that the control plane allocated.
+        allocated: (bool, bool),
     },
     /// All of it.
     Whole(Box<ProxyView>),
@@ -100,17 +100,20 @@ pub fn resource(type_url: &str, name: &str, view: &ProxyView, snapshot: &Snapsho
 
 /// What a resource of this type and name depends on of `view`.
 pub fn projection(type_url: &str, name: &str, view: &ProxyView) -> Projection {
-    let inbound = name.starts_with("inbound|") || name.starts_with("virtual") || name.contains("headless");
-    match type_url {
-        type_url::CLUSTER | type_url::ROUTE | type_url::ENDPOINT | type_url::NAME_TABLE if !inbound => {
-            Projection::Caller {
-                sidecar: view.is_sidecar(),
-                namespace: view.namespace.clone(),
-                labels: view.labels.clone(),
-                lateen: view.lateen,
-                allocated: view.dns_capture && view.dns_auto_allocate,
-            }
-        }
-        _ => Projection::Whole(Box::new(view.clone())),
+    let of_caller = match type_url {
+        type_url::LISTENER => listener::is_same_for_all(name, view),
+        type_url::CLUSTER => !name.starts_with("inbound|"),
+        type_url::ROUTE | type_url::ENDPOINT | type_url::NAME_TABLE => true,
+        _ => false,
+    };
+    if !of_caller {
+        return Projection::Whole(Box::new(view.clone()));
+    }
+    Projection::Caller {
+        sidecar: view.is_sidecar(),
+        namespace: view.namespace.clone(),
+        labels: view.labels.clone(),
+        lateen: view.lateen,
+        allocated: (view.dns_capture, view.dns_auto_allocate),
     }
 }

@@ -59,3 +59,10 @@ pub fn listener(name: &str, view: &ProxyView, snapshot: &Snapshot, reads: &mut R
         }
     }
 }
+
+/// Is a listener the same for all callers like `view`: those for the workload's own ports and addresses are not.
+pub fn is_same_for_all(name: &str, view: &ProxyView) -> bool {
+    let bind = name.rsplit_once('_').map_or(name, |(bind, _)| bind);
+    let own = bind.parse().is_ok_and(|address| view.addresses.contains(&address));
+    name != VIRTUAL_INBOUND && !own
+}
