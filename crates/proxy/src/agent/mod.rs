@@ -10,7 +10,7 @@ mod unix;
 use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::process::Child;
@@ -82,7 +82,7 @@ pub(crate) async fn run(config: Config, command: &[String]) -> Result<(), AgentE
     supervise(&config, child, admin, &readiness, &requests).await
 }
 
-fn named<T>(path: &PathBuf, result: io::Result<T>) -> Result<T, AgentError> {
+fn named<T>(path: &Path, result: io::Result<T>) -> Result<T, AgentError> {
     result.map_err(|error| AgentError::File { path: path.display().to_string(), error })
 }
 

@@ -13,7 +13,8 @@ use tokio::runtime::{Builder, Runtime};
 pub use error::AppError;
 pub(crate) use identified::{Identified, start_server};
 
-use crate::agent::{self, AgentError};
+use crate::agent;
+pub use crate::agent::AgentError;
 use crate::config::{Config, Environment, ProxyArgs};
 use crate::logging::LogLevel;
 use proxy::Proxy;
@@ -37,6 +38,11 @@ pub fn run_proxy(config: Config, log: LogLevel) -> Result<(), AppError> {
 pub fn run_agent(args: &ProxyArgs, command: &[String]) -> Result<(), AgentError> {
     let config = resolve(args)?;
     LogLevel::start(&config.logging);
+    run_agent_with(config, command)
+}
+
+/// The same with a configuration that is resolved already.
+pub fn run_agent_with(config: Config, command: &[String]) -> Result<(), AgentError> {
     let runtime = runtime()?;
     let result = runtime.block_on(agent::run(config, command));
     runtime.shutdown_timeout(SHUTDOWN);

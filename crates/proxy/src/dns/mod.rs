@@ -143,7 +143,7 @@ impl DnsProxy {
 
     fn react(&self, query: &[u8], udp: bool) -> Reaction {
         self.telemetry.process().dns_requests.fetch_add(1, Relaxed);
-        answer::react(query, &self.table(), udp, |addresses| fastrand::shuffle(addresses))
+        answer::react(query, &self.table(), udp, fastrand::shuffle)
     }
 
     async fn forward(&self, query: &[u8], tcp: bool) -> Option<Vec<u8>> {

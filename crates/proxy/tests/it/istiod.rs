@@ -166,7 +166,8 @@ async fn serve(
             nacks.lock().push(error);
         }
         let wanted = match request.names {
-            Names::Delta { subscribe, .. } if !subscribe.is_empty() => subscribe,
+            // An Envoy that wants everything may begin with no name at all.
+            Names::Delta { subscribe, .. } if !subscribe.is_empty() || request.nonce.is_empty() => subscribe,
             Names::Full(names) if request.nonce.is_empty() => names,
             _ => continue,
         };

@@ -5,8 +5,14 @@ use std::net::SocketAddr;
 use lateen_api::envoy::envoy::config::accesslog::v3::{AccessLog, access_log};
 use lateen_api::envoy::envoy::config::cluster::v3::Cluster;
 use lateen_api::envoy::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, DiscoveryType};
+use lateen_api::envoy::envoy::config::core::v3::api_config_source::ApiType;
+use lateen_api::envoy::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use lateen_api::envoy::envoy::config::core::v3::grpc_service::{EnvoyGrpc, TargetSpecifier};
 use lateen_api::envoy::envoy::config::core::v3::socket_address::PortSpecifier;
-use lateen_api::envoy::envoy::config::core::v3::{Address, SocketAddress, address};
+use lateen_api::envoy::envoy::config::core::v3::transport_socket::ConfigType as SocketConfig;
+use lateen_api::envoy::envoy::config::core::v3::{
+    Address, ApiConfigSource, ApiVersion, ConfigSource, GrpcService, SocketAddress, TransportSocket, address,
+};
 use lateen_api::envoy::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use lateen_api::envoy::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints,
@@ -20,7 +26,11 @@ use lateen_api::envoy::envoy::config::route::v3::{Route, RouteAction, RouteConfi
 use lateen_api::envoy::envoy::extensions::access_loggers::file::v3::FileAccessLog;
 use lateen_api::envoy::envoy::extensions::filters::http::router::v3::Router;
 use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
-use lateen_api::google::protobuf::{Any, Duration};
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::{
+    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
+};
+use lateen_api::google::protobuf::{Any, BoolValue, Duration};
 use prost::{Message, Name};
 
 /// Packs a message.
@@ -92,4 +102,43 @@ pub fn http_listener(name: &str, at: SocketAddr, cluster: &str, access_log: &str
         filter_chains: vec![FilterChain { filters: vec![filter], ..Default::default() }],
         ..Default::default()
     }
+}
+
+/// The same listener behind TLS, with certificate and roots from secret discovery.
+pub fn with_workload_certificate(mut listener: Listener) -> Listener {
+    let source = ConfigSource {
+        config_source_specifier: Some(ConfigSourceSpecifier::ApiConfigSource(ApiConfigSource {
+            api_type: ApiType::Grpc.into(),
+            transport_api_version: ApiVersion::V3.into(),
+            set_node_on_first_message_only: true,
+            grpc_services: vec![GrpcService {
+                target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
+                    cluster_name: "sds-grpc".into(),
+                    ..Default::default()
+                })),
+                ..Default::default()
+            }],
+            ..Default::default()
+        })),
+        resource_api_version: ApiVersion::V3.into(),
+        ..Default::default()
+    };
+    let secret = |name: &str| SdsSecretConfig { name: name.into(), sds_config: Some(source.clone()) };
+    let common = CommonTlsContext {
+        tls_certificate_sds_secret_configs: vec![secret("default")],
+        validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(secret("ROOTCA"))),
+        ..Default::default()
+    };
+    let tls = DownstreamTlsContext {
+        common_tls_context: Some(common),
+        require_client_certificate: Some(BoolValue { value: true }),
+        ..Default::default()
+    };
+    for chain in &mut listener.filter_chains {
+        chain.transport_socket = Some(TransportSocket {
+            name: "envoy.transport_sockets.tls".into(),
+            config_type: Some(SocketConfig::TypedConfig(pack(&tls))),
+        });
+    }
+    listener
 }
