@@ -37,6 +37,10 @@ enum Command {
     ProxyConfig(operator::proxy_config::Args),
     /// Show versions
     Version(operator::version::Args),
+    /// Run the control plane
+    Control(commands::control::Args),
+    /// Run the data plane of a pod
+    Proxy(commands::proxy::Args),
     /// Set up interception in the current network namespace (the init container)
     Capture(lateen_proxy::capture::CaptureArgs),
     /// Send one request, as from inside a container
@@ -75,6 +79,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::ProxyStatus(args) => done(operator::proxy_status::run(&args)),
         Command::ProxyConfig(args) => done(operator::proxy_config::run(&args)),
         Command::Version(args) => done(operator::version::run(&args)),
+        Command::Control(args) => commands::control::run(&args),
+        Command::Proxy(args) => commands::proxy::run(&args),
         Command::Capture(args) => done(lateen_proxy::capture::run(&args).map_err(Into::into)),
         Command::Request(args) => done(operator::request::run(&args)),
         Command::Image(args) => Ok(commands::image::run(&args)),

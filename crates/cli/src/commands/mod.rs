@@ -1,8 +1,10 @@
 //! The commands of the local cluster, and the parts of the mesh that run in it.
 
+pub mod control;
 pub mod down;
 pub mod image;
 pub mod kubectl;
+pub mod proxy;
 pub mod status;
 pub mod up;
 
