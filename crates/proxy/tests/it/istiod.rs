@@ -70,6 +70,11 @@ impl Istiod {
         Istiod { address, root_pem, shared }
     }
 
+    /// What streams that open from now on are told.
+    pub fn set(&self, resources: Resources) {
+        *self.shared.resources.lock() = resources;
+    }
+
     /// What proxies refused.
     pub fn nacks(&self) -> Vec<String> {
         self.shared.nacks.lock().clone()

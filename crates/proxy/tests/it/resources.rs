@@ -26,10 +26,15 @@ use lateen_api::envoy::envoy::config::route::v3::{Route, RouteAction, RouteConfi
 use lateen_api::envoy::envoy::extensions::access_loggers::file::v3::FileAccessLog;
 use lateen_api::envoy::envoy::extensions::filters::http::router::v3::Router;
 use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3 as hcm;
-use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
-use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::{
-    CommonTlsContext, DownstreamTlsContext, SdsSecretConfig,
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::common_tls_context::{
+    CombinedCertificateValidationContext, ValidationContextType,
 };
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, CommonTlsContext, DownstreamTlsContext, SdsSecretConfig, SubjectAltNameMatcher,
+    UpstreamTlsContext,
+};
+use lateen_api::envoy::envoy::r#type::matcher::v3::{StringMatcher, string_matcher::MatchPattern};
 use lateen_api::google::protobuf::{Any, BoolValue, Duration};
 use prost::{Message, Name};
 
@@ -104,41 +109,79 @@ pub fn http_listener(name: &str, at: SocketAddr, cluster: &str, access_log: &str
     }
 }
 
-/// The same listener behind TLS, with certificate and roots from secret discovery.
+/// The same listener behind mutual TLS, with certificate and roots from secret discovery.
 pub fn with_workload_certificate(mut listener: Listener) -> Listener {
-    let source = ConfigSource {
-        config_source_specifier: Some(ConfigSourceSpecifier::ApiConfigSource(ApiConfigSource {
-            api_type: ApiType::Grpc.into(),
-            transport_api_version: ApiVersion::V3.into(),
-            set_node_on_first_message_only: true,
-            grpc_services: vec![GrpcService {
-                target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
-                    cluster_name: "sds-grpc".into(),
-                    ..Default::default()
-                })),
-                ..Default::default()
-            }],
-            ..Default::default()
-        })),
-        resource_api_version: ApiVersion::V3.into(),
-        ..Default::default()
-    };
-    let secret = |name: &str| SdsSecretConfig { name: name.into(), sds_config: Some(source.clone()) };
-    let common = CommonTlsContext {
-        tls_certificate_sds_secret_configs: vec![secret("default")],
-        validation_context_type: Some(ValidationContextType::ValidationContextSdsSecretConfig(secret("ROOTCA"))),
-        ..Default::default()
-    };
     let tls = DownstreamTlsContext {
-        common_tls_context: Some(common),
+        common_tls_context: Some(workload_tls(Vec::new())),
         require_client_certificate: Some(BoolValue { value: true }),
         ..Default::default()
     };
     for chain in &mut listener.filter_chains {
-        chain.transport_socket = Some(TransportSocket {
-            name: "envoy.transport_sockets.tls".into(),
-            config_type: Some(SocketConfig::TypedConfig(pack(&tls))),
-        });
+        chain.transport_socket = Some(tls_socket(&tls));
     }
     listener
+}
+
+/// The same cluster over mutual TLS, to a peer with one of these identities.
+pub fn to_identity(mut cluster: Cluster, identity: &str) -> Cluster {
+    let tls = UpstreamTlsContext {
+        common_tls_context: Some(workload_tls(vec![identity.to_owned()])),
+        sni: "outbound_.80_._.peer".to_owned(),
+        ..Default::default()
+    };
+    cluster.transport_socket = Some(tls_socket(&tls));
+    cluster
+}
+
+fn tls_socket<M: Message + Name>(tls: &M) -> TransportSocket {
+    TransportSocket {
+        name: "envoy.transport_sockets.tls".into(),
+        config_type: Some(SocketConfig::TypedConfig(pack(tls))),
+    }
+}
+
+fn workload_tls(identities: Vec<String>) -> CommonTlsContext {
+    let matchers = identities.into_iter().map(|identity| SubjectAltNameMatcher {
+        san_type: SanType::Uri.into(),
+        matcher: Some(StringMatcher { match_pattern: Some(MatchPattern::Exact(identity)), ..Default::default() }),
+        ..Default::default()
+    });
+    let validation = CombinedCertificateValidationContext {
+        default_validation_context: Some(CertificateValidationContext {
+            match_typed_subject_alt_names: matchers.collect(),
+            ..Default::default()
+        }),
+        validation_context_sds_secret_config: Some(secret("ROOTCA")),
+        ..Default::default()
+    };
+    CommonTlsContext {
+        alpn_protocols: vec!["istio".into(), "http/1.1".into()],
+        tls_certificate_sds_secret_configs: vec![secret("default")],
+        validation_context_type: Some(ValidationContextType::CombinedValidationContext(validation)),
+        ..Default::default()
+    }
+}
+
+/// A secret that the agent (or the proxy itself) has.
+fn secret(name: &str) -> SdsSecretConfig {
+    let service = GrpcService {
+        target_specifier: Some(TargetSpecifier::EnvoyGrpc(EnvoyGrpc {
+            cluster_name: "sds-grpc".into(),
+            ..Default::default()
+        })),
+        ..Default::default()
+    };
+    let source = ApiConfigSource {
+        api_type: ApiType::Grpc.into(),
+        transport_api_version: ApiVersion::V3.into(),
+        set_node_on_first_message_only: true,
+        grpc_services: vec![service],
+        ..Default::default()
+    };
+    let source = ConfigSource {
+        config_source_specifier: Some(ConfigSourceSpecifier::ApiConfigSource(source)),
+        resource_api_version: ApiVersion::V3.into(),
+        ..Default::default()
+    };
+    SdsSecretConfig { name: name.into(), sds_config: Some(source) }
 }
