@@ -2,6 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::path::Path;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
@@ -14,10 +15,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::istiod::{Istiod, Resources, TOKEN, put};
 use crate::resources::{cluster, http_listener};
 
-/// Ports that were free a moment ago.
+/// Ports that are free, below those that the kernel gives to others meanwhile; no two callers get the same.
 pub fn free_ports<const N: usize>() -> [u16; N] {
-    let listeners = [(); N].map(|()| StdListener::bind("127.0.0.1:0").expect("port"));
-    listeners.map(|listener| listener.local_addr().expect("address").port())
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let base = 20_000 + (std::process::id() % 100) as u16 * 100;
+    [(); N].map(|()| {
+        let candidates = std::iter::repeat_with(|| base + NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut free = candidates.take(1000).filter(|port| StdListener::bind(local(*port)).is_ok());
+        free.next().expect("a free port")
+    })
 }
 
 /// The files and variables of a pod.
