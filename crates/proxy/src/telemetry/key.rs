@@ -4,7 +4,7 @@
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
-use lateen_proxy_core::cluster::Cluster;
+use lateen_proxy_core::cluster::ClusterConfig;
 use lateen_proxy_core::endpoint::Workload;
 use lateen_proxy_core::listener::Direction;
 use xxhash_rust::xxh64::Xxh64;
@@ -31,7 +31,9 @@ struct Facts {
 pub(super) struct Key {
     facts: Facts,
     texts: [Box<str>; 4],
-    _alive: (Option<Arc<Cluster>>, Option<Arc<Workload>>, Option<Arc<Peer>>),
+    _cluster: Option<Arc<ClusterConfig>>,
+    _workload: Option<Arc<Workload>>,
+    _peer: Option<Arc<Peer>>,
 }
 
 fn address<T>(value: Option<&Arc<T>>) -> usize {
@@ -48,7 +50,8 @@ impl Facts {
             grpc_status: record.response.grpc_status,
             flags: record.flags.bits(),
             mtls: record.mtls,
-            cluster: address(record.cluster),
+            // Unlike the cluster, this stays the same when endpoints change.
+            cluster: address(record.cluster.map(|cluster| &cluster.config)),
             workload: address(record.endpoint.and_then(|endpoint| endpoint.workload.as_ref())),
             peer: address(record.peer),
         }
@@ -70,7 +73,9 @@ impl Key {
         Key {
             facts: Facts::of(record),
             texts: texts(record).map(Into::into),
-            _alive: (record.cluster.cloned(), workload, record.peer.cloned()),
+            _cluster: record.cluster.map(|cluster| cluster.config.clone()),
+            _workload: workload,
+            _peer: record.peer.cloned(),
         }
     }
 
