@@ -158,7 +158,11 @@ impl State {
 mod tests {
     use std::time::Instant;
 
+    use lateen_api::discovery::Node;
+    use lateen_api::type_url;
     use lateen_control_core::reads::{Changes, Fact};
+    use lateen_control_core::translate;
+    use lateen_control_core::view::ProxyView;
     use lateen_mesh::Hostname;
 
     use super::*;
@@ -228,12 +232,10 @@ mod tests {
     #[test]
     fn a_cache_goes_with_its_last_caller() {
         let caches = Caches::default();
-        let caller = |namespace: &str| Projection::Caller {
-            sidecar: true,
-            namespace: namespace.into(),
-            labels: Default::default(),
-            lateen: true,
-            allocated: false,
+        let caller = |namespace: &str| {
+            let node = Node { id: format!("sidecar~10.0.0.1~web-1.{namespace}~x"), ..Default::default() };
+            let view = ProxyView::from_node(&node).expect("a good node");
+            translate::projection(type_url::CLUSTER, "outbound", &view)
         };
         let one = caches.of(&caller("a"));
         assert!(Arc::ptr_eq(&one, &caches.of(&caller("a"))));
