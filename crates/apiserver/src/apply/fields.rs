@@ -228,7 +228,10 @@ fn merge_list(owner: &Kind<'_>, key: &str, current: &mut Value, items: &[Value])
 fn position(items: &[Value], step: &Step) -> Option<usize> {
     match step {
         Step::Field(_) => None,
-        Step::Value(text) => items.iter().position(|i| i.to_string() == *text),
+        Step::Value(text) => {
+            let wanted: Value = serde_json::from_str(text).ok()?;
+            items.iter().position(|i| *i == wanted)
+        }
         Step::Key(text) => {
             let wanted: Map<String, Value> = serde_json::from_str(text).ok()?;
             let keys: Vec<String> = wanted.keys().cloned().collect();

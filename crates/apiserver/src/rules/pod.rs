@@ -180,7 +180,13 @@ fn qos_class(spec: &Value) -> &'static str {
 
 /// What is wrong with a pod's specification at `path`.
 pub fn validate_spec(spec: &Value, path: &str, errors: &mut Errors) {
-    let names: HashSet<&str> = list(&spec["volumes"]).iter().filter_map(|v| v["name"].as_str()).collect();
+    validate_spec_with(spec, path, &[], errors);
+}
+
+/// The same, where containers may also mount volumes that come from elsewhere (`claims`, by name).
+pub fn validate_spec_with(spec: &Value, path: &str, claims: &[&str], errors: &mut Errors) {
+    let own = list(&spec["volumes"]).iter().filter_map(|v| v["name"].as_str());
+    let names: HashSet<&str> = own.chain(claims.iter().copied()).collect();
     volumes(&spec["volumes"], &format!("{path}.volumes"), errors);
     if list(&spec["containers"]).is_empty() {
         errors.push(FieldError::required(format!("{path}.containers"), ""));

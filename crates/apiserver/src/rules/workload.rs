@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Errors, Rules, immutable, metadata, pod, set_default};
+use super::{Errors, Rules, immutable, list, metadata, pod, set_default};
 use crate::{selector::LabelSelector, status::FieldError};
 
 fn default_template(template: &mut Value) {
@@ -46,7 +46,8 @@ fn validate_selected(object: &Value, errors: &mut Errors) {
             "`selector` does not match template `labels`",
         ));
     }
-    validate_template(&spec["template"], "spec.template", errors);
+    let claims = list(&spec["volumeClaimTemplates"]).iter().filter_map(|c| c["metadata"]["name"].as_str());
+    validate_template(&spec["template"], &claims.collect::<Vec<_>>(), errors);
     if spec["template"]["spec"]["restartPolicy"].as_str().is_some_and(|p| p != "Always") {
         errors.push(FieldError::not_supported(
             "spec.template.spec.restartPolicy",
@@ -56,9 +57,9 @@ fn validate_selected(object: &Value, errors: &mut Errors) {
     }
 }
 
-fn validate_template(template: &Value, path: &str, errors: &mut Errors) {
-    metadata::labels(&template["metadata"]["labels"], &format!("{path}.metadata.labels"), errors);
-    pod::validate_spec(&template["spec"], &format!("{path}.spec"), errors);
+fn validate_template(template: &Value, claims: &[&str], errors: &mut Errors) {
+    metadata::labels(&template["metadata"]["labels"], "spec.template.metadata.labels", errors);
+    pod::validate_spec_with(&template["spec"], "spec.template.spec", claims, errors);
 }
 
 /// Deployments.
@@ -223,7 +224,7 @@ impl Rules for Job {
 
     fn validate(&self, object: &Value, errors: &mut Errors) {
         let template = &object["spec"]["template"];
-        validate_template(template, "spec.template", errors);
+        validate_template(template, &[], errors);
         let policy = &template["spec"]["restartPolicy"];
         if policy == "Always" {
             errors.push(FieldError::not_supported("spec.template.spec.restartPolicy", policy, &["OnFailure", "Never"]));

@@ -273,3 +273,19 @@ async fn secrets_take_plain_text() {
     assert_eq!(stored["type"], "Opaque");
     assert!(stored.get("stringData").is_none());
 }
+
+#[tokio::test]
+async fn stateful_sets_mount_what_they_claim() {
+    let (_home, client) = server().await;
+    let set = |claim: &str| {
+        json!({"metadata": {"name": "s"}, "spec": {
+            "selector": {"matchLabels": {"app": "s"}}, "serviceName": "s",
+            "volumeClaimTemplates": [{"metadata": {"name": claim}, "spec": {}}],
+            "template": {"metadata": {"labels": {"app": "s"}}, "spec": {"containers": [
+                {"name": "c", "image": "i", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}]}},
+        }})
+    };
+    let (_, text) = refused(client.create(&gvr::STATEFUL_SETS, "default", set("other")).await);
+    assert!(text.contains("spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\""), "{text}");
+    client.create(&gvr::STATEFUL_SETS, "default", set("data")).await.unwrap();
+}
