@@ -42,7 +42,7 @@ enum Command {
     /// Run the data plane of a pod
     Proxy(commands::proxy::Args),
     /// Set up interception in the current network namespace (the init container)
-    Capture(lateen_proxy::capture::CaptureArgs),
+    Capture(commands::capture::Args),
     /// Send one request, as from inside a container
     #[command(hide = true)]
     Request(operator::request::Args),
@@ -81,7 +81,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Version(args) => done(operator::version::run(&args)),
         Command::Control(args) => commands::control::run(&args),
         Command::Proxy(args) => commands::proxy::run(&args),
-        Command::Capture(args) => done(lateen_proxy::capture::run(&args).map_err(Into::into)),
+        Command::Capture(args) => commands::capture::run(&args),
         Command::Request(args) => done(operator::request::run(&args)),
         Command::Image(args) => Ok(commands::image::run(&args)),
     }

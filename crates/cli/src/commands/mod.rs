@@ -1,5 +1,6 @@
 //! The commands of the local cluster, and the parts of the mesh that run in it.
 
+pub mod capture;
 pub mod control;
 pub mod down;
 pub mod image;

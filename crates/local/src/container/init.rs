@@ -40,8 +40,10 @@ fn enter(spec: &ContainerSpec) -> Result<(), String> {
     let old = spec.root.join(OLD_ROOT);
     pivot_root(&spec.root, &old).map_err(|e| format!("change the root: {e}"))?;
     chdir("/").map_err(|e| format!("enter the root: {e}"))?;
-    for volume in &spec.volumes {
-        mounts::volume(volume).map_err(|e| format!("mount a volume at {}: {e}", volume.target.display()))?;
+    for step in [mounts::volume, mounts::seal_volume] {
+        for volume in &spec.volumes {
+            step(volume).map_err(|e| format!("mount a volume at {}: {e}", volume.target.display()))?;
+        }
     }
     let old = format!("/{OLD_ROOT}");
     umount2(old.as_str(), MntFlags::MNT_DETACH).map_err(|e| format!("leave the host's root: {e}"))?;

@@ -70,17 +70,27 @@ fn unescape(field: &str) -> PathBuf {
     PathBuf::from(text)
 }
 
-/// Mounts a volume. The container's root is the root already, so that links in the target's path
-/// lead nowhere else; the source is seen below the old root.
+/// Mounts a volume, still writable: a volume may have to hold the mount point of another. The
+/// container's root is the root already, so that links in the target's path lead nowhere else; the
+/// source is seen below the old root.
 pub(super) fn volume(volume: &Volume) -> io::Result<()> {
     let source = inside(Path::new("/").join(OLD_ROOT).as_path(), &volume.source);
-    let target = Path::new("/").join(&volume.target);
+    let target = volume_target(volume);
     if source.is_dir() {
         fs::create_dir_all(&target)?;
     } else if !target.exists() {
         touch(&target)?;
     }
-    bind(&source, &target, volume.read_only)
+    bind(&source, &target, false)
+}
+
+/// Makes a mounted volume read-only if it is to be.
+pub(super) fn seal_volume(volume: &Volume) -> io::Result<()> {
+    if volume.read_only { remount_read_only(&volume_target(volume)) } else { Ok(()) }
+}
+
+fn volume_target(volume: &Volume) -> PathBuf {
+    Path::new("/").join(&volume.target)
 }
 
 /// An empty file to mount another file on.

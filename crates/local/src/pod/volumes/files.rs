@@ -65,7 +65,8 @@ fn link_names(directory: &Path, files: &Files) -> io::Result<()> {
     for entry in fs::read_dir(directory)?.flatten() {
         let name = entry.file_name();
         let known = name.to_str().is_some_and(|name| name.starts_with("..") || names.contains(name));
-        if !known {
+        // A directory is the mount point of a volume inside this one.
+        if !known && entry.file_type()?.is_symlink() {
             fs::remove_file(entry.path())?;
         }
     }
