@@ -125,3 +125,40 @@ fn chain_of<'a>(rules: &'a mut Rules, table: &str, chain: &str) -> &'a mut Vec<S
 fn normal(rule: &[&str]) -> String {
     rule.join(" ").replace("meta skuid", "skuid").replace("meta skgid", "skgid")
 }
+
+/// Marks the process that runs in a network namespace of its own.
+const INSIDE: &str = "LATEEN_TEST_INSIDE";
+
+#[test]
+fn the_kernel_accepts_the_rules() {
+    if std::env::var_os(INSIDE).is_some() {
+        return apply_all();
+    }
+    let exe = std::env::current_exe().expect("test binary");
+    let mut command = std::process::Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--net"]).arg(exe).env(INSIDE, "1");
+    let output = command.args(["--exact", "capture::the_kernel_accepts_the_rules", "--nocapture"]).output();
+    let output = output.expect("unshare of util-linux");
+    let text = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+}
+
+fn apply_all() {
+    let usual = ["-b", "*", "-d", "15090,15021,15020", "-i", "*", "-x", "10.0.0.0/8,fd00::/8", "-o", "22"];
+    let ways: [&[&str]; 5] = [
+        &[],
+        &["--proxy-mark", "1337"],
+        &["--redirect-dns"],
+        &["--redirect-dns", "--capture-all-dns", "--proxy-mark", "1337"],
+        &["-c", "eth1", "-k", "eth2", "-q", "80,443", "--drop-invalid", "--dual-stack"],
+    ];
+    for more in ways {
+        let flags = ["capture"].iter().chain(&usual).chain(more);
+        let command = Command::try_parse_from(flags).expect("flags");
+        let config = CaptureConfig::resolve(&command.args, &[[10, 96, 0, 10].into()], true).expect("settings");
+        let rules = ruleset(&config);
+        if let Err(error) = lateen_nft::apply(&rules) {
+            panic!("{more:?}: {error}\n{}", rules.render());
+        }
+    }
+}
