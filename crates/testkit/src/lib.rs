@@ -5,3 +5,4 @@ pub mod conformance;
 pub mod kubectl;
 pub mod load;
 pub mod processes;
+pub mod simulation;

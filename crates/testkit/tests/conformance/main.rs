@@ -1,6 +1,8 @@
 //! Istio's behaviour as data, counted by group. Skipped with a message where the data is absent.
 
 mod injection;
+mod normalization;
+mod sim;
 mod validation;
 
 use lateen_testkit::conformance;

@@ -5,6 +5,7 @@ mod answers;
 mod docs;
 mod faults;
 mod guide;
+mod interop;
 mod leaks;
 mod mini_mesh;
 mod unprivileged;

@@ -1,0 +1,104 @@
+//! Configuration in, one proxy's tables out: the control plane's core and the proxy's core in one process, no socket.
+
+use std::sync::Arc;
+
+use anyhow::{Context, ensure};
+use bytes::Bytes;
+use lateen_api::type_url;
+use lateen_control_core::snapshot::Snapshot;
+use lateen_control_core::store::{Event, Store};
+use lateen_control_core::translate;
+use lateen_control_core::view::ProxyView;
+use lateen_proxy_core::Tables;
+use lateen_proxy_core::load::Loader;
+use serde_json::{Value, json};
+
+/// Objects of a mesh.
+#[derive(Default)]
+pub struct World {
+    store: Store,
+    objects: u32,
+}
+
+impl World {
+    /// A world with these MeshConfig settings over the defaults.
+    #[must_use]
+    pub fn new(mesh_config: &Value) -> Self {
+        let mut world = Self::default();
+        let text = serde_json::to_string(mesh_config).unwrap_or_default();
+        let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": text}});
+        world.apply(map);
+        world
+    }
+
+    /// Applies an object; one without a namespace belongs to `default`, one without a time of creation is newer than
+    /// those before it.
+    pub fn apply(&mut self, mut object: Value) {
+        self.objects += 1;
+        let metadata = &mut object["metadata"];
+        if metadata["namespace"].is_null() {
+            metadata["namespace"] = json!("default");
+        }
+        if metadata["creationTimestamp"].is_null() {
+            metadata["creationTimestamp"] =
+                json!(format!("2020-01-01T{:02}:{:02}:00Z", self.objects / 60 % 24, self.objects % 60));
+        }
+        self.store.apply(Event::Apply(object));
+    }
+
+    /// The tables of a proxy in this world.
+    ///
+    /// # Errors
+    /// When the proxy refuses a resource that the control plane made for it.
+    pub fn tables(&self, view: &ProxyView) -> anyhow::Result<Arc<Tables>> {
+        let snapshot = self.store.snapshot();
+        let mut loader = Loader::default();
+        for kind in [type_url::CLUSTER, type_url::LISTENER] {
+            let names = translate::names(kind, view, &snapshot);
+            load(&mut loader, kind, names.names, view, &snapshot)?;
+        }
+        // Listeners and clusters say which endpoints and routes they need.
+        let wanted = loader.wanted();
+        load(&mut loader, type_url::ENDPOINT, wanted.endpoints, view, &snapshot)?;
+        load(&mut loader, type_url::ROUTE, wanted.routes, view, &snapshot)?;
+        Ok(loader.tables())
+    }
+}
+
+fn load(
+    loader: &mut Loader,
+    kind: &str,
+    names: impl IntoIterator<Item = impl Into<String>>,
+    view: &ProxyView,
+    snapshot: &Arc<Snapshot>,
+) -> anyhow::Result<()> {
+    let resources: Vec<(String, Bytes)> = names
+        .into_iter()
+        .filter_map(|name| {
+            let name = name.into();
+            let made = translate::resource(kind, &name, view, snapshot)?;
+            Some((name, made.resource.value))
+        })
+        .collect();
+    let rejected = loader.apply(kind, &resources, &[]);
+    ensure!(rejected.is_empty(), "the proxy refuses {kind}: {rejected:?}");
+    Ok(())
+}
+
+/// The view of a proxy with this kind, namespace, addresses and labels.
+///
+/// # Errors
+/// When the kind is not known.
+pub fn view(kind: &str, namespace: &str, addresses: &[String], labels: &Value) -> anyhow::Result<ProxyView> {
+    let kind = if kind == "gateway" { "router" } else { kind };
+    let address = addresses.first().context("a proxy has an address")?;
+    let node = lateen_api::discovery::Node {
+        id: format!("{kind}~{address}~proxy.{namespace}~{namespace}.svc.cluster.local"),
+        ..Default::default()
+    };
+    let mut view = ProxyView::from_node(&node)?;
+    view.lateen = true;
+    view.addresses = addresses.iter().map(|one| one.parse()).collect::<Result<_, _>>()?;
+    view.labels = serde_json::from_value(labels.clone())?;
+    Ok(view)
+}
