@@ -1,8 +1,7 @@
 //! Messages of Istio's certificate service (`istio.v1.auth.IstioCertificateService`).
 
 /// gRPC path of the method that signs a certificate request.
-pub const CREATE_CERTIFICATE_PATH: &str =
-    "/istio.v1.auth.IstioCertificateService/CreateCertificate";
+pub const CREATE_CERTIFICATE_PATH: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 
 /// A request to sign a workload certificate.
 #[derive(Clone, PartialEq, prost::Message)]

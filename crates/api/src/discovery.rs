@@ -11,11 +11,9 @@ pub use envoy_types::pb::envoy::config::core::v3::{ControlPlane, Node};
 pub use envoy_types::pb::google::rpc::Status;
 
 /// gRPC path of state-of-the-world ADS.
-pub const STREAM_PATH: &str =
-    "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
+pub const STREAM_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources";
 /// gRPC path of delta ADS.
-pub const DELTA_PATH: &str =
-    "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+pub const DELTA_PATH: &str = "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 
 /// A packed message (`google.protobuf.Any`) whose value is shared, not copied.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -31,10 +29,7 @@ pub struct Any {
 impl Any {
     /// Packs `message`.
     pub fn pack<M: prost::Message + prost::Name>(message: &M) -> Self {
-        Self {
-            type_url: M::type_url(),
-            value: message.encode_to_vec().into(),
-        }
+        Self { type_url: M::type_url(), value: message.encode_to_vec().into() }
     }
 }
 

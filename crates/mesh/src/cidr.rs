@@ -48,11 +48,7 @@ impl Cidr {
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.is_single() {
-            write!(f, "{}", self.0.addr())
-        } else {
-            write!(f, "{}", self.0)
-        }
+        if self.is_single() { write!(f, "{}", self.0.addr()) } else { write!(f, "{}", self.0) }
     }
 }
 
@@ -62,17 +58,10 @@ mod tests {
 
     #[test]
     fn ranges_are_read_without_host_bits() {
-        for (text, expect) in [
-            ("10.1.2.3/8", "10.0.0.0/8"),
-            ("10.1.2.3", "10.1.2.3"),
-            ("fe80::1", "fe80::1"),
-            ("::1/0", "::/0"),
-        ] {
-            assert_eq!(
-                Cidr::parse(text).map(|c| c.to_string()),
-                Ok(expect.to_owned()),
-                "{text}"
-            );
+        for (text, expect) in
+            [("10.1.2.3/8", "10.0.0.0/8"), ("10.1.2.3", "10.1.2.3"), ("fe80::1", "fe80::1"), ("::1/0", "::/0")]
+        {
+            assert_eq!(Cidr::parse(text).map(|c| c.to_string()), Ok(expect.to_owned()), "{text}");
         }
         assert!(Cidr::parse("10.0.0.0/33").is_err());
     }

@@ -20,14 +20,10 @@ pub fn parse(text: &str) -> Result<Duration, NotADuration> {
     }
     let (mut rest, mut seconds) = (text, 0.0);
     while !rest.is_empty() {
-        let digits = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .ok_or_else(refuse)?;
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(refuse)?;
         let number: f64 = rest[..digits].parse().map_err(|_| refuse())?;
         rest = &rest[digits..];
-        let end = rest
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len());
+        let end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
         seconds += number * unit(&rest[..end]).ok_or_else(refuse)?;
         rest = &rest[end..];
     }
@@ -70,16 +66,7 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in [
-            "",
-            "10",
-            "s",
-            "-1s",
-            "1d",
-            "1..5s",
-            "1s2",
-            "9999999999999999h",
-        ] {
+        for text in ["", "10", "s", "-1s", "1d", "1..5s", "1s2", "9999999999999999h"] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -87,14 +87,8 @@ impl std::borrow::Borrow<str> for Hostname {
 }
 
 /// The most specific of `candidates` that covers `host`.
-pub fn most_specific<'a>(
-    host: &Hostname,
-    candidates: impl IntoIterator<Item = &'a Hostname>,
-) -> Option<&'a Hostname> {
-    candidates
-        .into_iter()
-        .filter(|c| c.covers(host))
-        .min_by(|a, b| a.by_specificity(b))
+pub fn most_specific<'a>(host: &Hostname, candidates: impl IntoIterator<Item = &'a Hostname>) -> Option<&'a Hostname> {
+    candidates.into_iter().filter(|c| c.covers(host)).min_by(|a, b| a.by_specificity(b))
 }
 
 #[cfg(test)]
@@ -134,23 +128,9 @@ mod tests {
 
     #[test]
     fn the_most_specific_candidate_wins() {
-        let all = [
-            host("*"),
-            host("*.com"),
-            host("*.foo.com"),
-            host("a.foo.com"),
-        ];
-        for (name, expect) in [
-            ("a.foo.com", Some(3)),
-            ("b.foo.com", Some(2)),
-            ("x.com", Some(1)),
-            ("x.org", Some(0)),
-        ] {
-            assert_eq!(
-                most_specific(&host(name), &all),
-                expect.map(|i: usize| &all[i]),
-                "{name}"
-            );
+        let all = [host("*"), host("*.com"), host("*.foo.com"), host("a.foo.com")];
+        for (name, expect) in [("a.foo.com", Some(3)), ("b.foo.com", Some(2)), ("x.com", Some(1)), ("x.org", Some(0))] {
+            assert_eq!(most_specific(&host(name), &all), expect.map(|i: usize| &all[i]), "{name}");
         }
     }
 
@@ -163,10 +143,7 @@ mod tests {
             ("1.2.3.4", "1.2.3.4"),
             ("fe80::1", "fe80::1"),
         ] {
-            assert_eq!(
-                Hostname::resolve(name, "ns", "cluster.local").as_str(),
-                expect
-            );
+            assert_eq!(Hostname::resolve(name, "ns", "cluster.local").as_str(), expect);
         }
     }
 }

@@ -36,29 +36,20 @@ impl SpiffeId {
         let rest = uri.strip_prefix("spiffe://").ok_or_else(refuse)?;
         let parts: Vec<&str> = rest.split('/').collect();
         match parts.as_slice() {
-            [td, "ns", ns, "sa", sa] if ![td, ns, sa].iter().any(|p| p.is_empty()) => {
-                Ok(Self::new(td, ns, sa))
-            }
+            [td, "ns", ns, "sa", sa] if ![td, ns, sa].iter().any(|p| p.is_empty()) => Ok(Self::new(td, ns, sa)),
             _ => Err(refuse()),
         }
     }
 
     /// The form used in policies: the URI without its scheme.
     pub fn principal(&self) -> String {
-        format!(
-            "{}/ns/{}/sa/{}",
-            self.trust_domain, self.namespace, self.service_account
-        )
+        format!("{}/ns/{}/sa/{}", self.trust_domain, self.namespace, self.service_account)
     }
 }
 
 impl fmt::Display for SpiffeId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "spiffe://{}/ns/{}/sa/{}",
-            self.trust_domain, self.namespace, self.service_account
-        )
+        write!(f, "spiffe://{}/ns/{}/sa/{}", self.trust_domain, self.namespace, self.service_account)
     }
 }
 
@@ -75,14 +66,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_refused() {
-        for text in [
-            "",
-            "spiffe://",
-            "http://a/ns/b/sa/c",
-            "spiffe://a/ns/b",
-            "spiffe://a/ns//sa/c",
-            "spiffe://a/ns/b/sa/c/d",
-        ] {
+        for text in
+            ["", "spiffe://", "http://a/ns/b/sa/c", "spiffe://a/ns/b", "spiffe://a/ns//sa/c", "spiffe://a/ns/b/sa/c/d"]
+        {
             assert!(SpiffeId::parse(text).is_err(), "{text}");
         }
     }

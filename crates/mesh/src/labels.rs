@@ -7,9 +7,7 @@ pub type Labels = BTreeMap<String, String>;
 
 /// Does `labels` have every pair of `selector`.
 pub fn contains_all(labels: &Labels, selector: &Labels) -> bool {
-    selector
-        .iter()
-        .all(|(key, value)| labels.get(key) == Some(value))
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
 #[cfg(test)]
@@ -17,10 +15,7 @@ mod tests {
     use super::*;
 
     fn labels(pairs: &[(&str, &str)]) -> Labels {
-        pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect()
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]
@@ -29,9 +24,6 @@ mod tests {
         assert!(contains_all(&have, &labels(&[("app", "a")])));
         assert!(contains_all(&have, &labels(&[])));
         assert!(!contains_all(&have, &labels(&[("app", "b")])));
-        assert!(!contains_all(
-            &have,
-            &labels(&[("app", "a"), ("tier", "x")])
-        ));
+        assert!(!contains_all(&have, &labels(&[("app", "a"), ("tier", "x")])));
     }
 }

@@ -20,11 +20,7 @@ impl Locality {
     pub fn parse(text: &str) -> Self {
         let mut parts = text.splitn(3, '/').map(str::to_owned);
         let mut next = || parts.next().unwrap_or_default();
-        Self {
-            region: next(),
-            zone: next(),
-            subzone: next(),
-        }
+        Self { region: next(), zone: next(), subzone: next() }
     }
 
     /// Is nothing known.

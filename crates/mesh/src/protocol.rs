@@ -3,9 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What is spoken on a port.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Protocol {
     /// Not declared: found out from the first bytes.
     #[default]
@@ -58,12 +56,7 @@ impl Protocol {
     }
 
     /// The protocol of a Kubernetes service port: `appProtocol` if known, else the name's prefix, else by number.
-    pub fn of_service_port(
-        port: u16,
-        name: &str,
-        app_protocol: Option<&str>,
-        transport: &str,
-    ) -> Self {
+    pub fn of_service_port(port: u16, name: &str, app_protocol: Option<&str>, transport: &str) -> Self {
         if transport.eq_ignore_ascii_case("UDP") {
             return Self::Udp;
         }
@@ -146,11 +139,7 @@ mod tests {
             (53, "dns", None, "UDP", Udp),
             (80, "HTTP2", None, "", Http2),
         ] {
-            assert_eq!(
-                Protocol::of_service_port(port, name, app, transport),
-                expect,
-                "{port} {name} {app:?}"
-            );
+            assert_eq!(Protocol::of_service_port(port, name, app, transport), expect, "{port} {name} {app:?}");
         }
     }
 }

@@ -55,17 +55,13 @@ impl StringMatch {
     pub fn matches_ignore_case(&self, text: &str) -> bool {
         match self {
             Self::Exact(want) => text.eq_ignore_ascii_case(want),
-            Self::Prefix(want) => text
-                .get(..want.len())
-                .is_some_and(|t| t.eq_ignore_ascii_case(want)),
+            Self::Prefix(want) => text.get(..want.len()).is_some_and(|t| t.eq_ignore_ascii_case(want)),
             Self::Suffix(want) => text
                 .len()
                 .checked_sub(want.len())
                 .and_then(|at| text.get(at..))
                 .is_some_and(|t| t.eq_ignore_ascii_case(want)),
-            Self::Contains(want) => text
-                .to_ascii_lowercase()
-                .contains(&want.to_ascii_lowercase()),
+            Self::Contains(want) => text.to_ascii_lowercase().contains(&want.to_ascii_lowercase()),
             Self::Regex(regex) => regex.is_match(text),
         }
     }

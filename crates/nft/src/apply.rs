@@ -19,9 +19,7 @@ pub enum Error {
     #[error("cannot talk to nf_tables over netlink: {0}; the kernel needs CONFIG_NF_TABLES")]
     Socket(#[source] io::Error),
     /// The caller may not change rules here.
-    #[error(
-        "not allowed to change nf_tables rules: run with CAP_NET_ADMIN in this network namespace"
-    )]
+    #[error("not allowed to change nf_tables rules: run with CAP_NET_ADMIN in this network namespace")]
     NotAllowed,
     /// More rules than one transaction can carry.
     #[error("{0} bytes of rules do not fit in one transaction; use a map for many destinations")]
@@ -71,11 +69,7 @@ pub fn apply(ruleset: &Ruleset) -> Result<(), Error> {
 /// Removes a table; it is no error when there is none.
 pub fn delete_table(family: Family, name: &str) -> Result<(), Error> {
     let socket = open()?;
-    match transact(
-        &socket,
-        encode::delete_table(family, name),
-        &Ruleset::default(),
-    ) {
+    match transact(&socket, encode::delete_table(family, name), &Ruleset::default()) {
         Err(Error::Refused { error, .. }) if error.raw_os_error() == Some(libc::ENOENT) => Ok(()),
         other => other,
     }
@@ -92,22 +86,14 @@ pub fn apply_owned(ruleset: &Ruleset) -> Result<Owned, Error> {
         delete_table(table.family, &table.name)?;
     }
     let socket = open()?;
-    transact(
-        &socket,
-        encode::replace(ruleset, Mode::CreateOwned)?,
-        ruleset,
-    )?;
+    transact(&socket, encode::replace(ruleset, Mode::CreateOwned)?, ruleset)?;
     Ok(Owned { socket })
 }
 
 impl Owned {
     /// Replaces the content of the owned tables; `ruleset` names the same tables.
     pub fn replace(&self, ruleset: &Ruleset) -> Result<(), Error> {
-        transact(
-            &self.socket,
-            encode::replace(ruleset, Mode::ReplaceOwned)?,
-            ruleset,
-        )
+        transact(&self.socket, encode::replace(ruleset, Mode::ReplaceOwned)?, ruleset)
     }
 }
 
@@ -117,9 +103,7 @@ const SEND_BUFFER: usize = 4 << 20;
 fn open() -> Result<Socket, Error> {
     let mut socket = Socket::new(NETLINK_NETFILTER).map_err(Error::Socket)?;
     socket.bind_auto().map_err(Error::Socket)?;
-    socket
-        .connect(&SocketAddr::new(0, 0))
-        .map_err(Error::Socket)?;
+    socket.connect(&SocketAddr::new(0, 0)).map_err(Error::Socket)?;
     socket.set_cap_ack(true).map_err(Error::Socket)?;
     socket.set_non_blocking(true).map_err(Error::Socket)?;
     if setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER).is_err() {
@@ -130,12 +114,10 @@ fn open() -> Result<Socket, Error> {
 
 fn transact(socket: &Socket, batch: Batch, ruleset: &Ruleset) -> Result<(), Error> {
     let (bytes, parts) = batch.finish();
-    socket
-        .send(&bytes, 0)
-        .map_err(|error| match error.raw_os_error() {
-            Some(libc::EMSGSIZE) => Error::TooLarge(bytes.len()),
-            _ => Error::Socket(error),
-        })?;
+    socket.send(&bytes, 0).map_err(|error| match error.raw_os_error() {
+        Some(libc::EMSGSIZE) => Error::TooLarge(bytes.len()),
+        _ => Error::Socket(error),
+    })?;
     // The kernel works within `send`: all answers are waiting now.
     let mut answered = false;
     let mut buffer = Vec::with_capacity(16 * 1024);
@@ -147,11 +129,7 @@ fn transact(socket: &Socket, batch: Batch, ruleset: &Ruleset) -> Result<(), Erro
             Err(e) => return Err(Error::Socket(e)),
         }
     }
-    if answered {
-        Ok(())
-    } else {
-        Err(Error::Socket(io::Error::other("the kernel gave no answer")))
-    }
+    if answered { Ok(()) } else { Err(Error::Socket(io::Error::other("the kernel gave no answer"))) }
 }
 
 /// Reads the answers in one datagram: true when there was one, an error for the first refusal.
@@ -164,16 +142,11 @@ fn check_answers(mut bytes: &[u8], parts: &[Part], ruleset: &Ruleset) -> Result<
             any = true;
             let code = read_u32(bytes, 16) as i32;
             if code != 0 {
-                let part = parts
-                    .get(read_u32(bytes, 8) as usize)
-                    .copied()
-                    .unwrap_or(Part::Frame);
+                let part = parts.get(read_u32(bytes, 8) as usize).copied().unwrap_or(Part::Frame);
                 return Err(refusal(io::Error::from_raw_os_error(-code), part, ruleset));
             }
         }
-        bytes = bytes
-            .get(len.next_multiple_of(4).max(20)..)
-            .unwrap_or_default();
+        bytes = bytes.get(len.next_multiple_of(4).max(20)..).unwrap_or_default();
     }
     Ok(any)
 }
@@ -185,20 +158,12 @@ fn read_u32(bytes: &[u8], at: usize) -> u32 {
 fn refusal(error: io::Error, part: Part, ruleset: &Ruleset) -> Error {
     let hint = match error.raw_os_error() {
         Some(libc::EPERM) => return Error::NotAllowed,
-        Some(libc::ENOENT) => {
-            "; it names a chain or map that the table lacks, or this kernel lacks the module"
-        }
-        Some(libc::EOPNOTSUPP) => {
-            "; this kernel lacks the feature, or another process owns the table"
-        }
+        Some(libc::ENOENT) => "; it names a chain or map that the table lacks, or this kernel lacks the module",
+        Some(libc::EOPNOTSUPP) => "; this kernel lacks the feature, or another process owns the table",
         Some(libc::EBUSY) => "; the table is in use by another process",
         _ => "",
     };
-    Error::Refused {
-        what: describe(part, ruleset),
-        error,
-        hint,
-    }
+    Error::Refused { what: describe(part, ruleset), error, hint }
 }
 
 fn describe(part: Part, ruleset: &Ruleset) -> String {
@@ -206,24 +171,11 @@ fn describe(part: Part, ruleset: &Ruleset) -> String {
     match part {
         Part::Frame => "the transaction".to_owned(),
         Part::Table(t) => format!("table {}", name(t)),
-        Part::Map(t, m) => format!(
-            "map {} of table {}",
-            ruleset.tables[t].maps[m].name,
-            name(t)
-        ),
-        Part::Chain(t, c) => format!(
-            "chain {} of table {}",
-            ruleset.tables[t].chains[c].name,
-            name(t)
-        ),
+        Part::Map(t, m) => format!("map {} of table {}", ruleset.tables[t].maps[m].name, name(t)),
+        Part::Chain(t, c) => format!("chain {} of table {}", ruleset.tables[t].chains[c].name, name(t)),
         Part::Rule(t, c, r) => {
             let chain = &ruleset.tables[t].chains[c];
-            format!(
-                "rule `{}` in chain {} of table {}",
-                chain.rules[r],
-                chain.name,
-                name(t)
-            )
+            format!("rule `{}` in chain {} of table {}", chain.rules[r], chain.name, name(t))
         }
     }
 }
@@ -248,9 +200,5 @@ fn resolve(owner: &Owner, kind: &'static str, file: &'static str) -> Result<u32,
         let mut fields = line.split(':');
         (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok())?
     });
-    id.ok_or_else(|| Error::UnknownOwner {
-        kind,
-        name: name.clone(),
-        file,
-    })
+    id.ok_or_else(|| Error::UnknownOwner { kind, name: name.clone(), file })
 }

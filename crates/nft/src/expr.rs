@@ -67,8 +67,7 @@ pub enum Owner {
 impl Owner {
     /// Reads a number, else keeps the text as a name.
     pub fn parse(text: &str) -> Owner {
-        text.parse()
-            .map_or_else(|_| Owner::Name(text.to_owned()), Owner::Id)
+        text.parse().map_or_else(|_| Owner::Name(text.to_owned()), Owner::Id)
     }
 }
 

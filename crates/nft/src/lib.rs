@@ -12,6 +12,4 @@ mod table;
 
 pub use apply::{Error, Owned, apply, apply_owned, delete_table};
 pub use expr::{CtState, Dir, Expr, L4, Op, Owner, Ports, Spread, Verdict};
-pub use table::{
-    Chain, Family, Hook, HookKind, MapKey, Policy, Rule, Ruleset, Table, VerdictMap, priority,
-};
+pub use table::{Chain, Family, Hook, HookKind, MapKey, Policy, Rule, Ruleset, Table, VerdictMap, priority};

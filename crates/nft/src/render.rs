@@ -38,13 +38,7 @@ impl Table {
 
 impl Display for Base {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            " {{ type {} hook {} priority {} ;",
-            self.kind.name(),
-            self.hook.name(),
-            self.priority
-        )?;
+        write!(f, " {{ type {} hook {} priority {} ;", self.kind.name(), self.hook.name(), self.priority)?;
         match self.policy {
             Some(Policy::Accept) => write!(f, " policy accept ;")?,
             Some(Policy::Drop) => write!(f, " policy drop ;")?,
@@ -57,11 +51,7 @@ impl Display for Base {
 impl Display for VerdictMap {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let addr = if self.v6 { "ipv6_addr" } else { "ipv4_addr" };
-        write!(
-            f,
-            "{} {{ type {addr} . inet_proto . inet_service : verdict ;",
-            self.name
-        )?;
+        write!(f, "{} {{ type {addr} . inet_proto . inet_service : verdict ;", self.name)?;
         if !self.entries.is_empty() {
             write!(f, " elements = {{ ")?;
             for (i, (key, verdict)) in self.entries.iter().enumerate() {
@@ -177,11 +167,7 @@ impl Display for Expr {
             Expr::CtStatusDnat => f.write_str("ct status dnat"),
             Expr::FibDaddrLocal => f.write_str("fib daddr type local"),
             Expr::DestinationMap { map, v6 } => {
-                write!(
-                    f,
-                    "{} daddr . meta l4proto . th dport vmap @{map}",
-                    ip_word(*v6)
-                )
+                write!(f, "{} daddr . meta l4proto . th dport vmap @{map}", ip_word(*v6))
             }
             Expr::Counter => f.write_str("counter"),
             Expr::Redirect(port) => write!(f, "redirect to :{port}"),

@@ -136,26 +136,13 @@ pub struct Chain {
 impl Chain {
     /// A chain that others jump to.
     pub fn new(name: impl Into<String>) -> Chain {
-        Chain {
-            name: name.into(),
-            base: None,
-            rules: Vec::new(),
-        }
+        Chain { name: name.into(), base: None, rules: Vec::new() }
     }
 
     /// A chain attached to a hook, with policy accept.
     pub fn base(name: impl Into<String>, kind: HookKind, hook: Hook, priority: i32) -> Chain {
-        let base = Base {
-            kind,
-            hook,
-            priority,
-            policy: None,
-        };
-        Chain {
-            name: name.into(),
-            base: Some(base),
-            rules: Vec::new(),
-        }
+        let base = Base { kind, hook, priority, policy: None };
+        Chain { name: name.into(), base: Some(base), rules: Vec::new() }
     }
 
     /// Sets what happens to a packet that no rule decided on (base chains only).
@@ -239,12 +226,7 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(family: Family, name: impl Into<String>) -> Table {
-        Table {
-            family,
-            name: name.into(),
-            maps: Vec::new(),
-            chains: Vec::new(),
-        }
+        Table { family, name: name.into(), maps: Vec::new(), chains: Vec::new() }
     }
 
     /// Adds a chain.
@@ -271,9 +253,7 @@ pub struct Ruleset {
 
 impl From<Table> for Ruleset {
     fn from(table: Table) -> Ruleset {
-        Ruleset {
-            tables: vec![table],
-        }
+        Ruleset { tables: vec![table] }
     }
 }
 

@@ -52,23 +52,9 @@ fn networking() -> Vec<Value> {
             &[("Host", "string", ".spec.host"), AGE],
             false,
         )),
-        crd::<istio::EnvoyFilter>(&net(
-            "EnvoyFilter",
-            "envoyfilters",
-            None,
-            &["v1alpha3"],
-            &[],
-            false,
-        )),
+        crd::<istio::EnvoyFilter>(&net("EnvoyFilter", "envoyfilters", None, &["v1alpha3"], &[], false)),
         crd::<istio::Gateway>(&net("Gateway", "gateways", Some("gw"), THREE, &[], false)),
-        crd::<istio::ProxyConfig>(&net(
-            "ProxyConfig",
-            "proxyconfigs",
-            None,
-            &["v1beta1"],
-            &[],
-            false,
-        )),
+        crd::<istio::ProxyConfig>(&net("ProxyConfig", "proxyconfigs", None, &["v1beta1"], &[], false)),
         crd::<istio::ServiceEntry>(&net(
             "ServiceEntry",
             "serviceentries",
@@ -88,11 +74,7 @@ fn networking() -> Vec<Value> {
             "virtualservices",
             Some("vs"),
             THREE,
-            &[
-                ("Gateways", "string", ".spec.gateways"),
-                ("Hosts", "string", ".spec.hosts"),
-                AGE,
-            ],
+            &[("Gateways", "string", ".spec.gateways"), ("Hosts", "string", ".spec.hosts"), AGE],
             false,
         )),
         crd::<istio::WorkloadEntry>(&net(
@@ -103,14 +85,7 @@ fn networking() -> Vec<Value> {
             &[AGE, ("Address", "string", ".spec.address")],
             true,
         )),
-        crd::<istio::WorkloadGroup>(&net(
-            "WorkloadGroup",
-            "workloadgroups",
-            Some("wg"),
-            THREE,
-            &[AGE],
-            true,
-        )),
+        crd::<istio::WorkloadGroup>(&net("WorkloadGroup", "workloadgroups", Some("wg"), THREE, &[AGE], true)),
     ]
 }
 
@@ -138,12 +113,7 @@ fn security() -> Vec<Value> {
             "pa",
             &[("Mode", "string", ".spec.mtls.mode"), AGE],
         )),
-        crd::<istio::RequestAuthentication>(&sec(
-            "RequestAuthentication",
-            "requestauthentications",
-            "ra",
-            &[],
-        )),
+        crd::<istio::RequestAuthentication>(&sec("RequestAuthentication", "requestauthentications", "ra", &[])),
     ]
 }
 
@@ -181,11 +151,7 @@ fn versions_storage(versions: &'static [&'static str]) -> &'static str {
 
 fn crd<T: JsonSchema>(kind: &Kind) -> Value {
     let schema = object_schema(structural::<T>(), kind.spec_required);
-    let versions: Vec<Value> = kind
-        .versions
-        .iter()
-        .map(|v| version(v, kind, &schema))
-        .collect();
+    let versions: Vec<Value> = kind.versions.iter().map(|v| version(v, kind, &schema)).collect();
     let area = kind.group.split('.').next().unwrap_or_default();
     let mut names = json!({
         "categories": ["istio-io", format!("{area}-istio-io")],
@@ -209,11 +175,8 @@ fn crd<T: JsonSchema>(kind: &Kind) -> Value {
 }
 
 fn version(name: &str, kind: &Kind, schema: &Value) -> Value {
-    let columns: Vec<Value> = kind
-        .columns
-        .iter()
-        .map(|(name, ty, path)| json!({"name": name, "type": ty, "jsonPath": path}))
-        .collect();
+    let columns: Vec<Value> =
+        kind.columns.iter().map(|(name, ty, path)| json!({"name": name, "type": ty, "jsonPath": path})).collect();
     let mut version = json!({
         "name": name,
         "served": true,

@@ -10,10 +10,7 @@ pub fn structural<T: JsonSchema>() -> Value {
         s.inline_subschemas = true;
         s.meta_schema = None;
     });
-    let mut schema = settings
-        .into_generator()
-        .into_root_schema_for::<T>()
-        .to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     normalize(&mut schema);
     if let Value::Object(map) = &mut schema {
         map.remove("title");
@@ -89,11 +86,8 @@ fn merge(into: &mut Map<String, Value>, from: Map<String, Value>) {
 /// An enum whose variants carry descriptions arrives as `oneOf` of constants.
 fn collapse_enum(map: &mut Map<String, Value>) {
     if let Some(Value::Array(variants)) = map.get("oneOf") {
-        let names: Option<Vec<Value>> = variants
-            .iter()
-            .map(variant_names)
-            .collect::<Option<Vec<_>>>()
-            .map(|v| v.concat());
+        let names: Option<Vec<Value>> =
+            variants.iter().map(variant_names).collect::<Option<Vec<_>>>().map(|v| v.concat());
         if let Some(names) = names {
             map.remove("oneOf");
             map.insert("type".into(), json!("string"));
@@ -127,10 +121,7 @@ fn narrow_type(map: &mut Map<String, Value>) {
 
 /// Numbers and switches may be written as null, as in Istio's own definitions; nothing else may.
 fn nullable_scalars_only(map: &mut Map<String, Value>) {
-    let scalar = matches!(
-        map.get("type").and_then(Value::as_str),
-        Some("boolean" | "integer" | "number")
-    );
+    let scalar = matches!(map.get("type").and_then(Value::as_str), Some("boolean" | "integer" | "number"));
     if !scalar {
         map.remove("nullable");
     }
@@ -138,19 +129,12 @@ fn nullable_scalars_only(map: &mut Map<String, Value>) {
 
 /// Kubernetes has no unsigned formats: they become bounds.
 fn bound_unsigned(map: &mut Map<String, Value>) {
-    let format = map
-        .get("format")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
+    let format = map.get("format").and_then(Value::as_str).unwrap_or_default().to_owned();
     if !format.starts_with("uint") {
         return;
     }
     map.remove("format");
-    map.insert(
-        "minimum".into(),
-        map.get("minimum").cloned().unwrap_or(json!(0)),
-    );
+    map.insert("minimum".into(), map.get("minimum").cloned().unwrap_or(json!(0)));
     if format == "uint32" && !map.contains_key("maximum") {
         map.insert("maximum".into(), json!(u32::MAX));
     }
@@ -160,9 +144,6 @@ fn bound_unsigned(map: &mut Map<String, Value>) {
 fn free_form(map: &mut Map<String, Value>) {
     if map.get("additionalProperties") == Some(&Value::Bool(true)) {
         map.remove("additionalProperties");
-        map.insert(
-            "x-kubernetes-preserve-unknown-fields".into(),
-            Value::Bool(true),
-        );
+        map.insert("x-kubernetes-preserve-unknown-fields".into(), Value::Bool(true));
     }
 }

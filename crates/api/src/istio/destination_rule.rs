@@ -344,10 +344,7 @@ pub struct TcpKeepalive {
 #[serde(rename_all = "camelCase", default)]
 pub struct HttpSettings {
     /// Most requests waiting for a connection.
-    #[serde(
-        rename = "http1MaxPendingRequests",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "http1MaxPendingRequests", skip_serializing_if = "Option::is_none")]
     pub http1_max_pending_requests: Option<i32>,
     /// Most active requests.
     #[serde(rename = "http2MaxRequests", skip_serializing_if = "Option::is_none")]
@@ -404,10 +401,7 @@ pub struct Http2KeepAlive {
 #[serde(rename_all = "camelCase", default)]
 pub struct OutlierDetection {
     /// 5xx answers in a row; default 5, 0 turns it off.
-    #[serde(
-        rename = "consecutive5xxErrors",
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "consecutive5xxErrors", skip_serializing_if = "Option::is_none")]
     pub consecutive_5xx_errors: Option<u32>,
     /// 502, 503 and 504 answers in a row.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,8 +1,6 @@
 //! Netlink messages and attributes.
 
-use super::number::{
-    NESTED, NFNL_BATCH_BEGIN, NFNL_BATCH_END, NFNL_SUBSYS, NLM_F_ACK, NLM_F_REQUEST,
-};
+use super::number::{NESTED, NFNL_BATCH_BEGIN, NFNL_BATCH_END, NFNL_SUBSYS, NLM_F_ACK, NLM_F_REQUEST};
 
 /// Which part of a ruleset a message carries: to name it when the kernel refuses it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,11 +21,7 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn new() -> Batch {
-        let mut batch = Batch {
-            bytes: Vec::with_capacity(4096),
-            parts: Vec::new(),
-            next_set: 1,
-        };
+        let mut batch = Batch { bytes: Vec::with_capacity(4096), parts: Vec::new(), next_set: 1 };
         batch.frame(NFNL_BATCH_BEGIN);
         batch
     }
@@ -38,14 +32,7 @@ impl Batch {
     }
 
     /// Adds one nf_tables message.
-    pub(crate) fn push(
-        &mut self,
-        part: Part,
-        kind: u16,
-        flags: u16,
-        family: u8,
-        fill: impl FnOnce(&mut Attrs<'_>),
-    ) {
+    pub(crate) fn push(&mut self, part: Part, kind: u16, flags: u16, family: u8, fill: impl FnOnce(&mut Attrs<'_>)) {
         self.message(part, (NFNL_SUBSYS << 8) | kind, flags, family, [0, 0], fill);
     }
 
@@ -62,12 +49,10 @@ impl Batch {
         let sequence = self.parts.len() as u32;
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        self.bytes
-            .extend_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
+        self.bytes.extend_from_slice(&(flags | NLM_F_REQUEST).to_ne_bytes());
         self.bytes.extend_from_slice(&sequence.to_ne_bytes());
         self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes
-            .extend_from_slice(&[family, 0, resource[0], resource[1]]);
+        self.bytes.extend_from_slice(&[family, 0, resource[0], resource[1]]);
         fill(&mut Attrs(&mut self.bytes));
         let len = (self.bytes.len() - start) as u32;
         self.bytes[start..start + 4].copy_from_slice(&len.to_ne_bytes());
@@ -93,8 +78,7 @@ impl Batch {
         while let Some(len) = self.bytes.get(at..at + 4) {
             let len = u32::from_ne_bytes([len[0], len[1], len[2], len[3]]) as usize;
             if at + len >= self.bytes.len() {
-                let flags =
-                    u16::from_ne_bytes([self.bytes[at + 6], self.bytes[at + 7]]) | NLM_F_ACK;
+                let flags = u16::from_ne_bytes([self.bytes[at + 6], self.bytes[at + 7]]) | NLM_F_ACK;
                 self.bytes[at + 6..at + 8].copy_from_slice(&flags.to_ne_bytes());
                 return;
             }

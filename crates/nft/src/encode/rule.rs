@@ -13,36 +13,17 @@ use super::number::*;
 use super::ruleset;
 
 /// Adds the messages for one rule: its anonymous sets first.
-pub(super) fn put(
-    batch: &mut Batch,
-    part: Part,
-    table: &Table,
-    chain: &str,
-    rule: &Rule,
-) -> Result<(), Error> {
+pub(super) fn put(batch: &mut Batch, part: Part, table: &Table, chain: &str, rule: &Rule) -> Result<(), Error> {
     let mut bytes = Vec::with_capacity(256);
-    let mut program = Program {
-        batch,
-        part,
-        table,
-        out: Attrs(&mut bytes),
-        v6: None,
-        l4: None,
-    };
+    let mut program = Program { batch, part, table, out: Attrs(&mut bytes), v6: None, l4: None };
     for expr in &rule.0 {
         program.expr(expr)?;
     }
-    batch.push(
-        part,
-        msg::NEW_RULE,
-        NLM_F_CREATE | NLM_F_APPEND,
-        table.family.number(),
-        |a| {
-            a.text(attr::RULE_TABLE, &table.name);
-            a.text(attr::RULE_CHAIN, chain);
-            a.nest(attr::RULE_EXPRESSIONS, |a| a.0.extend_from_slice(&bytes));
-        },
-    );
+    batch.push(part, msg::NEW_RULE, NLM_F_CREATE | NLM_F_APPEND, table.family.number(), |a| {
+        a.text(attr::RULE_TABLE, &table.name);
+        a.text(attr::RULE_CHAIN, chain);
+        a.nest(attr::RULE_EXPRESSIONS, |a| a.0.extend_from_slice(&bytes));
+    });
     Ok(())
 }
 
@@ -72,12 +53,8 @@ impl Program<'_> {
             Expr::L4Proto(l4) => self.need_l4(*l4),
             Expr::Addr(dir, op, net) => self.address(*dir, *op, *net),
             Expr::Port(l4, dir, op, ports) => self.port(*l4, *dir, *op, ports),
-            Expr::Skuid(op, owner) => {
-                self.meta_is(meta::SKUID, *op, &resolve_user(owner)?.to_ne_bytes())
-            }
-            Expr::Skgid(op, owner) => {
-                self.meta_is(meta::SKGID, *op, &resolve_group(owner)?.to_ne_bytes())
-            }
+            Expr::Skuid(op, owner) => self.meta_is(meta::SKUID, *op, &resolve_user(owner)?.to_ne_bytes()),
+            Expr::Skgid(op, owner) => self.meta_is(meta::SKGID, *op, &resolve_group(owner)?.to_ne_bytes()),
             Expr::Mark(op, mark) => self.meta_is(meta::MARK, *op, &mark.to_ne_bytes()),
             Expr::Iifname(op, name) => self.meta_is(meta::IIFNAME, *op, &interface(name)),
             Expr::Oifname(op, name) => self.meta_is(meta::OIFNAME, *op, &interface(name)),
@@ -261,10 +238,7 @@ impl Program<'_> {
                 a.nest(4, |a| a.bytes(attr::DATA_VALUE, &last.to_be_bytes()));
             }),
             Ports::Set(ports) => {
-                let keys = ports
-                    .iter()
-                    .map(|p| (p.to_be_bytes().to_vec(), None))
-                    .collect();
+                let keys = ports.iter().map(|p| (p.to_be_bytes().to_vec(), None)).collect();
                 let id = self.anonymous_set(data_type::INET_SERVICE, 2, None, keys);
                 self.lookup(id, None, op);
             }
@@ -314,16 +288,9 @@ impl Program<'_> {
             return Err(Error::MixedTargets);
         }
         self.need_family(v6);
-        let address = if v6 {
-            data_type::IPV6_ADDR
-        } else {
-            data_type::IPV4_ADDR
-        };
+        let address = if v6 { data_type::IPV6_ADDR } else { data_type::IPV4_ADDR };
         let words = if v6 { 4 } else { 1 };
-        let data = (
-            (address << data_type::CONCAT_BITS) | data_type::INET_SERVICE,
-            words * 4 + 4,
-        );
+        let data = ((address << data_type::CONCAT_BITS) | data_type::INET_SERVICE, words * 4 + 4);
         let entries = targets.iter().enumerate().map(|(i, to)| {
             let mut value = address_bytes(to.ip());
             value.extend_from_slice(&to.port().to_be_bytes());
@@ -368,41 +335,34 @@ impl Program<'_> {
     ) -> u32 {
         let id = self.batch.set_id();
         let (table, family) = (self.table, self.table.family.number());
-        self.batch.push(
-            self.part,
-            msg::NEW_SET,
-            NLM_F_CREATE | NLM_F_EXCL,
-            family,
-            |a| {
-                a.text(attr::SET_TABLE, &table.name);
-                a.text(attr::SET_NAME, ANONYMOUS);
-                let map = if data.is_some() { SET_F_MAP } else { 0 };
-                a.be32(attr::SET_FLAGS, SET_F_ANONYMOUS | SET_F_CONSTANT | map);
-                a.be32(attr::SET_KEY_TYPE, key_type);
-                a.be32(attr::SET_KEY_LEN, key_len);
-                if let Some((kind, len)) = data {
-                    a.be32(attr::SET_DATA_TYPE, kind);
-                    a.be32(attr::SET_DATA_LEN, len);
+        self.batch.push(self.part, msg::NEW_SET, NLM_F_CREATE | NLM_F_EXCL, family, |a| {
+            a.text(attr::SET_TABLE, &table.name);
+            a.text(attr::SET_NAME, ANONYMOUS);
+            let map = if data.is_some() { SET_F_MAP } else { 0 };
+            a.be32(attr::SET_FLAGS, SET_F_ANONYMOUS | SET_F_CONSTANT | map);
+            a.be32(attr::SET_KEY_TYPE, key_type);
+            a.be32(attr::SET_KEY_LEN, key_len);
+            if let Some((kind, len)) = data {
+                a.be32(attr::SET_DATA_TYPE, kind);
+                a.be32(attr::SET_DATA_LEN, len);
+            }
+            a.be32(attr::SET_ID, id);
+        });
+        self.batch.push(self.part, msg::NEW_SET_ELEM, NLM_F_CREATE, family, |a| {
+            a.text(attr::ELEMS_TABLE, &table.name);
+            a.text(attr::ELEMS_SET, ANONYMOUS);
+            a.be32(attr::ELEMS_SET_ID, id);
+            a.nest(attr::ELEMS_LIST, |a| {
+                for (key, value) in &entries {
+                    a.nest(attr::LIST_ELEM, |a| {
+                        a.nest(attr::ELEM_KEY, |a| a.bytes(attr::DATA_VALUE, key));
+                        if let Some(value) = value {
+                            a.nest(attr::ELEM_DATA, |a| a.bytes(attr::DATA_VALUE, value));
+                        }
+                    });
                 }
-                a.be32(attr::SET_ID, id);
-            },
-        );
-        self.batch
-            .push(self.part, msg::NEW_SET_ELEM, NLM_F_CREATE, family, |a| {
-                a.text(attr::ELEMS_TABLE, &table.name);
-                a.text(attr::ELEMS_SET, ANONYMOUS);
-                a.be32(attr::ELEMS_SET_ID, id);
-                a.nest(attr::ELEMS_LIST, |a| {
-                    for (key, value) in &entries {
-                        a.nest(attr::LIST_ELEM, |a| {
-                            a.nest(attr::ELEM_KEY, |a| a.bytes(attr::DATA_VALUE, key));
-                            if let Some(value) = value {
-                                a.nest(attr::ELEM_DATA, |a| a.bytes(attr::DATA_VALUE, value));
-                            }
-                        });
-                    }
-                });
             });
+        });
         id
     }
 

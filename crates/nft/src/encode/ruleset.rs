@@ -36,26 +36,14 @@ pub(crate) fn delete_table(family: Family, name: &str) -> Batch {
 }
 
 fn new_table(batch: &mut Batch, index: usize, table: &Table, flags: u32) {
-    batch.push(
-        Part::Table(index),
-        msg::NEW_TABLE,
-        NLM_F_CREATE,
-        table.family.number(),
-        |a| {
-            a.text(attr::TABLE_NAME, &table.name);
-            a.be32(attr::TABLE_FLAGS, flags);
-        },
-    );
+    batch.push(Part::Table(index), msg::NEW_TABLE, NLM_F_CREATE, table.family.number(), |a| {
+        a.text(attr::TABLE_NAME, &table.name);
+        a.be32(attr::TABLE_FLAGS, flags);
+    });
 }
 
 fn drop_table(batch: &mut Batch, index: usize, family: Family, name: &str) {
-    batch.push(
-        Part::Table(index),
-        msg::DEL_TABLE,
-        0,
-        family.number(),
-        |a| a.text(attr::TABLE_NAME, name),
-    );
+    batch.push(Part::Table(index), msg::DEL_TABLE, 0, family.number(), |a| a.text(attr::TABLE_NAME, name));
 }
 
 fn put_table(batch: &mut Batch, index: usize, table: &Table, mode: Mode) -> Result<(), Error> {
@@ -66,16 +54,7 @@ fn put_table(batch: &mut Batch, index: usize, table: &Table, mode: Mode) -> Resu
     if mode != Mode::CreateOwned {
         drop_table(batch, index, table.family, &table.name);
     }
-    new_table(
-        batch,
-        index,
-        table,
-        if mode == Mode::Replace {
-            0
-        } else {
-            TABLE_F_OWNER
-        },
-    );
+    new_table(batch, index, table, if mode == Mode::Replace { 0 } else { TABLE_F_OWNER });
     for (m, map) in table.maps.iter().enumerate() {
         put_map(batch, Part::Map(index, m), table, map);
     }
@@ -94,95 +73,59 @@ fn put_table(batch: &mut Batch, index: usize, table: &Table, mode: Mode) -> Resu
 }
 
 fn put_chain(batch: &mut Batch, part: Part, table: &Table, chain: &Chain) {
-    batch.push(
-        part,
-        msg::NEW_CHAIN,
-        NLM_F_CREATE | NLM_F_EXCL,
-        table.family.number(),
-        |a| {
-            a.text(attr::CHAIN_TABLE, &table.name);
-            a.text(attr::CHAIN_NAME, &chain.name);
-            let Some(base) = &chain.base else { return };
-            a.nest(attr::CHAIN_HOOK, |a| {
-                a.be32(attr::HOOK_NUMBER, base.hook.number());
-                a.bytes(attr::HOOK_PRIORITY, &base.priority.to_be_bytes());
-            });
-            if let Some(policy) = base.policy {
-                let accept = policy == Policy::Accept;
-                a.be32(attr::CHAIN_POLICY, u32::from(accept));
-            }
-            a.text(attr::CHAIN_TYPE, base.kind.name());
-        },
-    );
+    batch.push(part, msg::NEW_CHAIN, NLM_F_CREATE | NLM_F_EXCL, table.family.number(), |a| {
+        a.text(attr::CHAIN_TABLE, &table.name);
+        a.text(attr::CHAIN_NAME, &chain.name);
+        let Some(base) = &chain.base else { return };
+        a.nest(attr::CHAIN_HOOK, |a| {
+            a.be32(attr::HOOK_NUMBER, base.hook.number());
+            a.bytes(attr::HOOK_PRIORITY, &base.priority.to_be_bytes());
+        });
+        if let Some(policy) = base.policy {
+            let accept = policy == Policy::Accept;
+            a.be32(attr::CHAIN_POLICY, u32::from(accept));
+        }
+        a.text(attr::CHAIN_TYPE, base.kind.name());
+    });
 }
 
 fn put_map(batch: &mut Batch, part: Part, table: &Table, map: &VerdictMap) {
     let id = batch.set_id();
-    let address = if map.v6 {
-        data_type::IPV6_ADDR
-    } else {
-        data_type::IPV4_ADDR
-    };
+    let address = if map.v6 { data_type::IPV6_ADDR } else { data_type::IPV4_ADDR };
     let bits = data_type::CONCAT_BITS;
     let kind = (((address << bits) | data_type::INET_PROTO) << bits) | data_type::INET_SERVICE;
-    batch.push(
-        part,
-        msg::NEW_SET,
-        NLM_F_CREATE | NLM_F_EXCL,
-        table.family.number(),
-        |a| {
-            a.text(attr::SET_TABLE, &table.name);
-            a.text(attr::SET_NAME, &map.name);
-            a.be32(attr::SET_FLAGS, SET_F_MAP);
-            a.be32(attr::SET_KEY_TYPE, kind);
-            a.be32(attr::SET_KEY_LEN, if map.v6 { 24 } else { 12 });
-            a.be32(attr::SET_DATA_TYPE, DATA_TYPE_VERDICT);
-            a.be32(attr::SET_DATA_LEN, 0);
-            a.be32(attr::SET_ID, id);
-        },
-    );
+    batch.push(part, msg::NEW_SET, NLM_F_CREATE | NLM_F_EXCL, table.family.number(), |a| {
+        a.text(attr::SET_TABLE, &table.name);
+        a.text(attr::SET_NAME, &map.name);
+        a.be32(attr::SET_FLAGS, SET_F_MAP);
+        a.be32(attr::SET_KEY_TYPE, kind);
+        a.be32(attr::SET_KEY_LEN, if map.v6 { 24 } else { 12 });
+        a.be32(attr::SET_DATA_TYPE, DATA_TYPE_VERDICT);
+        a.be32(attr::SET_DATA_LEN, 0);
+        a.be32(attr::SET_ID, id);
+    });
 }
 
 /// Elements that fit in one message: a nested attribute is at most 64 KiB.
 const ELEMENTS_PER_MESSAGE: usize = 400;
 
-fn put_elements(
-    batch: &mut Batch,
-    part: Part,
-    table: &Table,
-    map: &VerdictMap,
-) -> Result<(), Error> {
-    if let Some((key, _)) = map
-        .entries
-        .iter()
-        .find(|(key, _)| key.addr.is_ipv6() != map.v6)
-    {
-        return Err(Error::MapFamily {
-            map: map.name.clone(),
-            addr: key.addr,
-        });
+fn put_elements(batch: &mut Batch, part: Part, table: &Table, map: &VerdictMap) -> Result<(), Error> {
+    if let Some((key, _)) = map.entries.iter().find(|(key, _)| key.addr.is_ipv6() != map.v6) {
+        return Err(Error::MapFamily { map: map.name.clone(), addr: key.addr });
     }
     for chunk in map.entries.chunks(ELEMENTS_PER_MESSAGE) {
-        batch.push(
-            part,
-            msg::NEW_SET_ELEM,
-            NLM_F_CREATE,
-            table.family.number(),
-            |a| {
-                a.text(attr::ELEMS_TABLE, &table.name);
-                a.text(attr::ELEMS_SET, &map.name);
-                a.nest(attr::ELEMS_LIST, |a| {
-                    for (key, to) in chunk {
-                        a.nest(attr::LIST_ELEM, |a| {
-                            a.nest(attr::ELEM_KEY, |a| {
-                                a.bytes(attr::DATA_VALUE, &key_bytes(key))
-                            });
-                            a.nest(attr::ELEM_DATA, |a| verdict(a, to));
-                        });
-                    }
-                });
-            },
-        );
+        batch.push(part, msg::NEW_SET_ELEM, NLM_F_CREATE, table.family.number(), |a| {
+            a.text(attr::ELEMS_TABLE, &table.name);
+            a.text(attr::ELEMS_SET, &map.name);
+            a.nest(attr::ELEMS_LIST, |a| {
+                for (key, to) in chunk {
+                    a.nest(attr::LIST_ELEM, |a| {
+                        a.nest(attr::ELEM_KEY, |a| a.bytes(attr::DATA_VALUE, &key_bytes(key)));
+                        a.nest(attr::ELEM_DATA, |a| verdict(a, to));
+                    });
+                }
+            });
+        });
     }
     Ok(())
 }

@@ -10,10 +10,7 @@ fn main() {
     let mut failed = Vec::new();
     for (name, test) in traffic::TESTS {
         let result = std::panic::catch_unwind(test);
-        println!(
-            "test {name} ... {}",
-            if result.is_ok() { "ok" } else { "FAILED" }
-        );
+        println!("test {name} ... {}", if result.is_ok() { "ok" } else { "FAILED" });
         if result.is_err() {
             failed.push(name);
         }

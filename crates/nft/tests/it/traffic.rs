@@ -8,16 +8,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use lateen_nft::*;
-use nix::sys::socket::{
-    AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, setsockopt, socket, sockopt};
 use std::os::fd::{AsRawFd, OwnedFd};
 
 pub const TESTS: &[(&str, fn())] = &[
-    (
-        "redirect_sends_a_connection_to_the_local_port",
-        redirect_tcp,
-    ),
+    ("redirect_sends_a_connection_to_the_local_port", redirect_tcp),
     ("redirect_works_for_ipv6", redirect_v6),
     ("redirect_works_for_udp", redirect_udp),
     ("a_marked_socket_is_left_alone", mark_exempts),
@@ -71,80 +66,44 @@ fn reaches(to: &str) -> bool {
 fn redirect_tcp() {
     let (_listener, port) = listen();
     assert!(!reaches("127.0.0.9:80"));
-    with(
-        nat_output(vec![
-            [
-                Expr::dport(L4::Tcp, 80),
-                Expr::Counter,
-                Expr::Redirect(port),
-            ]
-            .into(),
-        ]),
-        || {
-            assert!(reaches("127.0.0.9:80"));
-            assert!(!reaches("127.0.0.9:81"));
-        },
-    );
-    assert!(
-        !reaches("127.0.0.9:80"),
-        "the rule must be gone with its table"
-    );
+    with(nat_output(vec![[Expr::dport(L4::Tcp, 80), Expr::Counter, Expr::Redirect(port)].into()]), || {
+        assert!(reaches("127.0.0.9:80"));
+        assert!(!reaches("127.0.0.9:81"));
+    });
+    assert!(!reaches("127.0.0.9:80"), "the rule must be gone with its table");
 }
 
 fn redirect_v6() {
     let listener = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).expect("listen");
     let port = listener.local_addr().expect("addr").port();
-    let rule = [
-        Expr::daddr(Op::Eq, net("::1/128")),
-        Expr::dport(L4::Tcp, 80),
-        Expr::Redirect(port),
-    ];
-    with(nat_output(vec![rule.into()]), || {
-        assert!(reaches("[::1]:80"))
-    });
+    let rule = [Expr::daddr(Op::Eq, net("::1/128")), Expr::dport(L4::Tcp, 80), Expr::Redirect(port)];
+    with(nat_output(vec![rule.into()]), || assert!(reaches("[::1]:80")));
 }
 
 fn redirect_udp() {
     let server = UdpSocket::bind("127.0.0.1:0").expect("bind");
-    server
-        .set_read_timeout(Some(Duration::from_secs(2)))
-        .expect("timeout");
+    server.set_read_timeout(Some(Duration::from_secs(2))).expect("timeout");
     let port = server.local_addr().expect("addr").port();
-    with(
-        nat_output(vec![
-            [Expr::dport(L4::Udp, 53), Expr::Redirect(port)].into(),
-        ]),
-        || {
-            let client = UdpSocket::bind("127.0.0.1:0").expect("bind");
-            client.send_to(b"question", "127.0.0.9:53").expect("send");
-            let mut buffer = [0; 16];
-            let (len, _) = server.recv_from(&mut buffer).expect("receive");
-            assert_eq!(&buffer[..len], b"question");
-        },
-    );
+    with(nat_output(vec![[Expr::dport(L4::Udp, 53), Expr::Redirect(port)].into()]), || {
+        let client = UdpSocket::bind("127.0.0.1:0").expect("bind");
+        client.send_to(b"question", "127.0.0.9:53").expect("send");
+        let mut buffer = [0; 16];
+        let (len, _) = server.recv_from(&mut buffer).expect("receive");
+        assert_eq!(&buffer[..len], b"question");
+    });
 }
 
 fn marked_connect(mark: u32, to: [u8; 4], port: u16) -> nix::Result<OwnedFd> {
-    let fd = socket(
-        AddressFamily::Inet,
-        SockType::Stream,
-        SockFlag::SOCK_CLOEXEC,
-        None,
-    )?;
+    let fd = socket(AddressFamily::Inet, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&fd, sockopt::Mark, &mark)?;
-    connect(
-        fd.as_raw_fd(),
-        &SockaddrIn::new(to[0], to[1], to[2], to[3], port),
-    )?;
+    connect(fd.as_raw_fd(), &SockaddrIn::new(to[0], to[1], to[2], to[3], port))?;
     Ok(fd)
 }
 
 fn mark_exempts() {
     let (_listener, port) = listen();
-    let rules = vec![
-        [Expr::Mark(Op::Eq, 1337), Expr::ret()].into(),
-        [Expr::dport(L4::Tcp, 80), Expr::Redirect(port)].into(),
-    ];
+    let rules =
+        vec![[Expr::Mark(Op::Eq, 1337), Expr::ret()].into(), [Expr::dport(L4::Tcp, 80), Expr::Redirect(port)].into()];
     with(nat_output(rules), || {
         assert!(marked_connect(7, [127, 0, 0, 9], 80).is_ok());
         assert!(marked_connect(1337, [127, 0, 0, 9], 80).is_err());
@@ -165,49 +124,24 @@ fn owner_exempts() {
 fn port_set() {
     let (_listener, port) = listen();
     let not = Expr::Port(L4::Tcp, Dir::Dst, Op::Ne, Ports::Set(vec![81, 80]));
-    with(
-        nat_output(vec![
-            [
-                Expr::Oifname(Op::Eq, "lo".into()),
-                not,
-                Expr::Redirect(port),
-            ]
-            .into(),
-        ]),
-        || {
-            assert!(!reaches("127.0.0.9:80"));
-            assert!(!reaches("127.0.0.9:81"));
-            assert!(reaches("127.0.0.9:82"));
-        },
-    );
+    with(nat_output(vec![[Expr::Oifname(Op::Eq, "lo".into()), not, Expr::Redirect(port)].into()]), || {
+        assert!(!reaches("127.0.0.9:80"));
+        assert!(!reaches("127.0.0.9:81"));
+        assert!(reaches("127.0.0.9:82"));
+    });
 }
 
 fn port_range() {
     let (_listener, port) = listen();
-    with(
-        nat_output(vec![
-            [
-                Expr::dport(L4::Tcp, Ports::Range(80, 82)),
-                Expr::Redirect(port),
-            ]
-            .into(),
-        ]),
-        || {
-            let reached: Vec<u16> = (79..84)
-                .filter(|p| *p != port && reaches(&format!("127.0.0.9:{p}")))
-                .collect();
-            assert_eq!(reached, [80, 81, 82]);
-        },
-    );
+    with(nat_output(vec![[Expr::dport(L4::Tcp, Ports::Range(80, 82)), Expr::Redirect(port)].into()]), || {
+        let reached: Vec<u16> = (79..84).filter(|p| *p != port && reaches(&format!("127.0.0.9:{p}"))).collect();
+        assert_eq!(reached, [80, 81, 82]);
+    });
 }
 
 fn prefix() {
     let (_listener, port) = listen();
-    let rule = [
-        Expr::daddr(Op::Eq, net("127.9.0.0/17")),
-        Expr::dport(L4::Tcp, 80),
-        Expr::Redirect(port),
-    ];
+    let rule = [Expr::daddr(Op::Eq, net("127.9.0.0/17")), Expr::dport(L4::Tcp, 80), Expr::Redirect(port)];
     with(nat_output(vec![rule.into()]), || {
         assert!(reaches("127.9.127.1:80"));
         assert!(!reaches("127.9.128.1:80"));
@@ -232,20 +166,11 @@ fn spread_over(service: &str, listeners: &[TcpListener]) -> BTreeSet<usize> {
 }
 
 fn spread() {
-    let listeners: Vec<_> = (1..4)
-        .map(|i| TcpListener::bind((format!("127.0.3.{i}"), 0)).expect("listen"))
-        .collect();
-    let targets: Vec<_> = listeners
-        .iter()
-        .map(|l| l.local_addr().expect("addr"))
-        .collect();
+    let listeners: Vec<_> = (1..4).map(|i| TcpListener::bind((format!("127.0.3.{i}"), 0)).expect("listen")).collect();
+    let targets: Vec<_> = listeners.iter().map(|l| l.local_addr().expect("addr")).collect();
     for how in [Spread::Random, Spread::Inc] {
         let service = Expr::daddr(Op::Eq, net("127.96.0.1/32"));
-        let rule = [
-            service,
-            Expr::dport(L4::Tcp, 80),
-            Expr::DnatSpread(how, targets.clone()),
-        ];
+        let rule = [service, Expr::dport(L4::Tcp, 80), Expr::DnatSpread(how, targets.clone())];
         with(nat_output(vec![rule.into()]), || {
             assert_eq!(spread_over("127.96.0.1:80", &listeners).len(), 3);
         });
@@ -253,28 +178,14 @@ fn spread() {
 }
 
 fn spread_v6() {
-    let listeners: Vec<_> = (0..2)
-        .map(|_| TcpListener::bind("[::1]:0").expect("listen"))
-        .collect();
-    let targets: Vec<_> = listeners
-        .iter()
-        .map(|l| l.local_addr().expect("addr"))
-        .collect();
-    let rule = [
-        Expr::dport(L4::Tcp, 80),
-        Expr::DnatSpread(Spread::Inc, targets),
-    ];
-    with(nat_output(vec![rule.into()]), || {
-        assert_eq!(spread_over("[::1]:80", &listeners).len(), 2)
-    });
+    let listeners: Vec<_> = (0..2).map(|_| TcpListener::bind("[::1]:0").expect("listen")).collect();
+    let targets: Vec<_> = listeners.iter().map(|l| l.local_addr().expect("addr")).collect();
+    let rule = [Expr::dport(L4::Tcp, 80), Expr::DnatSpread(Spread::Inc, targets)];
+    with(nat_output(vec![rule.into()]), || assert_eq!(spread_over("[::1]:80", &listeners).len(), 2));
 }
 
 fn key(addr: &str, port: u16) -> MapKey {
-    MapKey {
-        addr: addr.parse().expect("address"),
-        l4: L4::Tcp,
-        port,
-    }
+    MapKey { addr: addr.parse().expect("address"), l4: L4::Tcp, port }
 }
 
 fn verdict_map() {
@@ -283,15 +194,9 @@ fn verdict_map() {
     let map = VerdictMap {
         name: "services".into(),
         v6: false,
-        entries: vec![
-            (key("127.96.0.1", 80), Verdict::Goto("svc-a".into())),
-            (key("127.96.0.2", 80), Verdict::Drop),
-        ],
+        entries: vec![(key("127.96.0.1", 80), Verdict::Goto("svc-a".into())), (key("127.96.0.2", 80), Verdict::Drop)],
     };
-    let lookup = [Expr::DestinationMap {
-        map: "services".into(),
-        v6: false,
-    }];
+    let lookup = [Expr::DestinationMap { map: "services".into(), v6: false }];
     let table = nat_output(vec![lookup.into()])
         .chain(Chain::new("svc-a").rule([Expr::L4Proto(L4::Tcp), Expr::Dnat(target)]))
         .map(map);
@@ -305,24 +210,12 @@ fn verdict_map() {
 fn large_map() {
     let (_listener, port) = listen();
     let entries = (0..3000u16)
-        .map(|i| {
-            (
-                key(&format!("127.80.{}.{}", i / 250, i % 250 + 1), 80),
-                Verdict::Goto("to".into()),
-            )
-        })
+        .map(|i| (key(&format!("127.80.{}.{}", i / 250, i % 250 + 1), 80), Verdict::Goto("to".into())))
         .collect();
-    let lookup = [Expr::DestinationMap {
-        map: "services".into(),
-        v6: false,
-    }];
+    let lookup = [Expr::DestinationMap { map: "services".into(), v6: false }];
     let table = nat_output(vec![lookup.into()])
         .chain(Chain::new("to").rule([Expr::L4Proto(L4::Tcp), Expr::Redirect(port)]))
-        .map(VerdictMap {
-            name: "services".into(),
-            v6: false,
-            entries,
-        });
+        .map(VerdictMap { name: "services".into(), v6: false, entries });
     with(table, || {
         assert!(reaches("127.80.11.250:80"));
         assert!(!reaches("127.80.12.1:80"));
@@ -341,27 +234,18 @@ fn replaces() {
 
 fn refused() {
     let (_listener, port) = listen();
-    let good = nat_output(vec![
-        [Expr::dport(L4::Tcp, 80), Expr::Redirect(port)].into(),
-    ]);
+    let good = nat_output(vec![[Expr::dport(L4::Tcp, 80), Expr::Redirect(port)].into()]);
     with(good, || {
         let bad = nat_output(vec![[Expr::Counter, Expr::jump("nowhere")].into()]);
         let error = apply(&bad.into()).expect_err("refused").to_string();
-        assert!(
-            error.contains("`counter jump nowhere` in chain output of table lateen-test"),
-            "{error}"
-        );
+        assert!(error.contains("`counter jump nowhere` in chain output of table lateen-test"), "{error}");
         assert!(reaches("127.0.0.9:80"), "the former rules stay");
     });
 }
 
 fn owned() {
     let (_listener, port) = listen();
-    let to = |p: u16| {
-        Ruleset::from(nat_output(vec![
-            [Expr::dport(L4::Tcp, p), Expr::Redirect(port)].into(),
-        ]))
-    };
+    let to = |p: u16| Ruleset::from(nat_output(vec![[Expr::dport(L4::Tcp, p), Expr::Redirect(port)].into()]));
     let owner = apply_owned(&to(80)).expect("owned");
     assert!(reaches("127.0.0.9:80"));
     owner.replace(&to(81)).expect("replace");
@@ -373,17 +257,9 @@ fn owned() {
 
 fn everything() {
     let v4: IpAddr = [10, 0, 0, 1].into();
-    let mut filter =
-        Chain::base("in", HookKind::Filter, Hook::Input, priority::FILTER).policy(Policy::Accept);
-    filter.push([
-        Expr::CtState(vec![CtState::Established, CtState::Related]),
-        Expr::accept(),
-    ]);
-    filter.push([
-        Expr::Iifname(Op::Ne, "eth*".into()),
-        Expr::CtMark(Op::Eq, 5),
-        Expr::drop(),
-    ]);
+    let mut filter = Chain::base("in", HookKind::Filter, Hook::Input, priority::FILTER).policy(Policy::Accept);
+    filter.push([Expr::CtState(vec![CtState::Established, CtState::Related]), Expr::accept()]);
+    filter.push([Expr::Iifname(Op::Ne, "eth*".into()), Expr::CtMark(Op::Eq, 5), Expr::drop()]);
     let post = Chain::base("post", HookKind::Nat, Hook::Postrouting, priority::SRCNAT)
         .rule([Expr::CtStatusDnat, Expr::Masquerade])
         .rule([Expr::saddr(Op::Eq, net("10.0.0.0/8")), Expr::Snat(v4)]);
@@ -392,29 +268,11 @@ fn everything() {
         Expr::L4Proto(L4::Tcp),
         Expr::Dnat(addr("10.0.0.1:80")),
     ]);
-    let mangle = Chain::base(
-        "mangle",
-        HookKind::Filter,
-        Hook::Prerouting,
-        priority::MANGLE,
-    )
-    .rule([
-        Expr::L4Proto(L4::Tcp),
-        Expr::daddr(Op::Ne, net("::1/128")),
-        Expr::Tproxy { v6: true, port: 1 },
-    ])
-    .rule([
-        Expr::L4Proto(L4::Tcp),
-        Expr::daddr(Op::Ne, net("127.0.0.1/32")),
-        Expr::Tproxy { v6: false, port: 1 },
-    ])
-    .rule([
-        Expr::SetCtMark(3),
-        Expr::SetMark(4),
-        Expr::SetMarkFromCt,
-        Expr::SetCtMarkFromMark,
-    ])
-    .rule([Expr::goto("end")]);
+    let mangle = Chain::base("mangle", HookKind::Filter, Hook::Prerouting, priority::MANGLE)
+        .rule([Expr::L4Proto(L4::Tcp), Expr::daddr(Op::Ne, net("::1/128")), Expr::Tproxy { v6: true, port: 1 }])
+        .rule([Expr::L4Proto(L4::Tcp), Expr::daddr(Op::Ne, net("127.0.0.1/32")), Expr::Tproxy { v6: false, port: 1 }])
+        .rule([Expr::SetCtMark(3), Expr::SetMark(4), Expr::SetMarkFromCt, Expr::SetCtMarkFromMark])
+        .rule([Expr::goto("end")]);
     let route = Chain::base("route", HookKind::Route, Hook::Output, priority::MANGLE);
     let raw = Chain::base("raw", HookKind::Filter, Hook::Output, priority::RAW).rule([
         Expr::sport(L4::Udp, 15053),
@@ -424,19 +282,9 @@ fn everything() {
     let v6 = VerdictMap {
         name: "six".into(),
         v6: true,
-        entries: vec![(
-            MapKey {
-                addr: "fd00::1".parse().expect("addr"),
-                l4: L4::Udp,
-                port: 53,
-            },
-            Verdict::Accept,
-        )],
+        entries: vec![(MapKey { addr: "fd00::1".parse().expect("addr"), l4: L4::Udp, port: 53 }, Verdict::Accept)],
     };
-    let by_map = Chain::new("end").rule([Expr::DestinationMap {
-        map: "six".into(),
-        v6: true,
-    }]);
+    let by_map = Chain::new("end").rule([Expr::DestinationMap { map: "six".into(), v6: true }]);
     let mut table = Table::new(Family::Inet, TABLE).map(v6);
     table.chains = vec![by_map, filter, post, pre, mangle, route, raw];
     let script = table.render();
@@ -451,11 +299,7 @@ fn nft_accepts(script: &str) {
     let output = Command::new("nft").arg("-c").arg("-f").arg(&path).output();
     std::fs::remove_file(&path).expect("remove");
     match output {
-        Ok(output) => assert!(
-            output.status.success(),
-            "{}\n{script}",
-            String::from_utf8_lossy(&output.stderr)
-        ),
+        Ok(output) => assert!(output.status.success(), "{}\n{script}", String::from_utf8_lossy(&output.stderr)),
         Err(e) if e.kind() == ErrorKind::NotFound => {
             println!("no nft tool here: text not compared with it")
         }

@@ -150,7 +150,9 @@ fn inbound_world(file: &File) -> Vec<Value> {
     let entry = |service: &Value| {
         let host = service["hostname"].as_str().unwrap_or_default();
         let instances = || file.instances.iter().filter(|one| one["service"] == service["hostname"]);
-        let target = |port: &Value| instances().find(|one| one["service_port"] == port["port"]).map(|one| one["target_port"].clone());
+        let target = |port: &Value| {
+            instances().find(|one| one["service_port"] == port["port"]).map(|one| one["target_port"].clone())
+        };
         let ports: Vec<_> = service["ports"]
             .as_array()
             .into_iter()
@@ -233,7 +235,8 @@ fn call(raw: &RawCall) -> anyhow::Result<Call> {
 fn check_routes(tables: &Tables, file: &File) -> Result<(), String> {
     let table = tables.route_table_by_name(&file.route_table).ok_or("no such route table")?;
     for (host, expected) in &file.hosts {
-        let found = table.host(host).filter(|found| *found.name == *host || found.name.starts_with(&format!("{host}:")));
+        let found =
+            table.host(host).filter(|found| *found.name == *host || found.name.starts_with(&format!("{host}:")));
         let reached: Option<BTreeSet<String>> = found.map(|host| {
             let actions = host.routes.iter().filter_map(|route| match &route.action {
                 Action::Forward(forward) => Some(forward.target.clusters().collect::<Vec<_>>()),
@@ -261,7 +264,11 @@ fn check_inbound(tables: &Tables, file: &File) -> Result<(), String> {
         .collect();
     let expected: BTreeMap<String, InboundCluster> =
         serde_json::from_value(file.expect["clusters"].clone()).map_err(|error| error.to_string())?;
-    if found.iter().map(|(name, cluster)| (*name, cluster)).eq(expected.iter().map(|(name, cluster)| (name.as_str(), cluster))) {
+    if found
+        .iter()
+        .map(|(name, cluster)| (*name, cluster))
+        .eq(expected.iter().map(|(name, cluster)| (name.as_str(), cluster)))
+    {
         return Ok(());
     }
     Err(format!("inbound clusters {found:?}, expected {expected:?}"))
