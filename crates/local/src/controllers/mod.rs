@@ -5,6 +5,7 @@ mod deployment;
 mod endpoints;
 mod follow;
 mod garbage;
+mod job;
 mod mirror;
 mod namespace;
 pub mod object;
@@ -48,6 +49,7 @@ pub fn run(client: &Client, clock: &Clock, root_ca: &str) -> JoinSet<()> {
     all.scheduler();
     all.replica_sets();
     all.deployments();
+    all.jobs();
     all.endpoints();
     all.garbage();
     all.tasks
@@ -127,6 +129,13 @@ impl Start {
         self.feed(&queue, &gvr::PODS, |kind, pod| {
             (kind == EventType::Deleted).then(|| deployment::of_pod(pod)).flatten()
         });
+    }
+
+    fn jobs(&mut self) {
+        let events = self.events.component("job-controller");
+        let queue = self.start(job::Jobs::new(self.api.clone(), events, self.clock.clone()));
+        self.feed(&queue, &gvr::JOBS, |_, job| [Key::of(job)]);
+        self.feed(&queue, &gvr::PODS, |_, pod| controller_key(pod, "Job"));
     }
 
     fn endpoints(&mut self) {

@@ -197,3 +197,18 @@ async fn endpoints_follow_pods_and_go_with_their_service() {
     let gone = |all: &[lateen_apiserver::Object]| all.iter().all(|e| e["metadata"]["name"] != "web");
     world.until(&gvr::ENDPOINTS, "the Endpoints go", gone).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_job_runs_its_pods_to_their_end() {
+    let world = World::start().await;
+    let job = json!({"metadata": {"name": "once"}, "spec": {"completions": 3, "parallelism": 2, "template": {
+        "spec": {"restartPolicy": "Never", "containers": [{"name": "app", "image": "once"}]}}}});
+    world.create(&gvr::JOBS, job).await;
+    let complete = |jobs: &[lateen_apiserver::Object]| {
+        let conditions = jobs[0]["status"]["conditions"].as_array();
+        conditions.is_some_and(|all| all.iter().any(|c| c["type"] == "Complete" && c["status"] == "True"))
+    };
+    let jobs = world.until(&gvr::JOBS, "the Job completes", complete).await;
+    assert_eq!(jobs[0]["status"]["succeeded"], 3);
+    assert_eq!(world.list(&gvr::PODS).await.len(), 3);
+}

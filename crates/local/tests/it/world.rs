@@ -93,7 +93,8 @@ pub fn deployment(name: &str, image: &str, replicas: i64) -> Value {
     })
 }
 
-/// As a node agent: bound pods run and are ready, deleted ones end. Image `broken` never starts.
+/// As a node agent: bound pods run and are ready, deleted ones end. Image `broken` never starts,
+/// image `once` ends well.
 async fn run_pods(client: Client) {
     let mut events = std::pin::pin!(client.watch_all(&gvr::PODS));
     let mut address = 0u16;
@@ -128,12 +129,13 @@ fn text<'a>(pod: &'a Value, field: &str) -> &'a str {
 async fn report_ready(client: &Client, pod: &Value, address: u16) -> Result<(), Status> {
     let now = stamp(Clock::system().now());
     let [high, low] = address.to_be_bytes();
+    let once = pod["spec"]["containers"][0]["image"] == "once";
     let status = json!({"status": {
-        "phase": "Running",
+        "phase": if once { "Succeeded" } else { "Running" },
         "podIP": format!("10.244.{high}.{low}"),
         "conditions": [
             {"type": "PodScheduled", "status": "True", "lastTransitionTime": now},
-            {"type": "Ready", "status": "True", "lastTransitionTime": now},
+            {"type": "Ready", "status": if once { "False" } else { "True" }, "lastTransitionTime": now},
         ],
     }});
     let (namespace, name) = (text(pod, "namespace"), text(pod, "name"));

@@ -126,7 +126,7 @@ impl Writer {
         self.fold(&[0; 4])
     }
 
-    fn fold(&mut self, plain: &[u8]) -> Vec<u8> {
+    pub(super) fn fold(&mut self, plain: &[u8]) -> Vec<u8> {
         let mut block = Vec::with_capacity(plain.len() + 64);
         let start = self.0.total_in();
         loop {
@@ -142,10 +142,11 @@ impl Writer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn block(pairs: &[(&str, &str)]) -> Vec<u8> {
+    /// A block before compression.
+    pub(in super::super) fn block(pairs: &[(&str, &str)]) -> Vec<u8> {
         let number = |n: usize| u32::try_from(n).unwrap().to_be_bytes();
         let mut plain = number(pairs.len()).to_vec();
         for (name, value) in pairs {

@@ -255,3 +255,7 @@ fn put(frame: &Out, wire: &mut BytesMut, headers: &mut header::Writer) {
     };
     frame.put(wire, &block);
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;
