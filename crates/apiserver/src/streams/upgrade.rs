@@ -18,7 +18,7 @@ pub(super) enum Upgrade {
     /// A WebSocket, with these sub-protocols offered.
     WebSocket(Box<WebSocketUpgrade>),
     /// SPDY/3.1, with these stream protocols offered.
-    Spdy(SpdyUpgrade),
+    Spdy(Box<SpdyUpgrade>),
 }
 
 /// A request that asks for SPDY/3.1.
@@ -34,7 +34,7 @@ impl Upgrade {
         match wanted.and_then(|v| v.to_str().ok()) {
             Some(value) if value.eq_ignore_ascii_case(SPDY) => {
                 let offered = words(request.headers(), STREAM_VERSION);
-                Ok(Self::Spdy(SpdyUpgrade { request, offered }))
+                Ok(Self::Spdy(Box::new(SpdyUpgrade { request, offered })))
             }
             Some(value) if value.eq_ignore_ascii_case("websocket") => {
                 let (mut parts, _) = request.into_parts();

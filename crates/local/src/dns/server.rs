@@ -48,9 +48,18 @@ pub struct Sockets {
 impl Sockets {
     /// Bind both; port 0 takes a free one, the same for both.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
-        let udp = UdpSocket::bind(address).await?;
-        let tcp = TcpListener::bind(udp.local_addr()?).await?;
-        Ok(Self { udp, tcp })
+        let mut tries = 0;
+        loop {
+            let udp = UdpSocket::bind(address).await?;
+            match TcpListener::bind(udp.local_addr()?).await {
+                Ok(tcp) => return Ok(Self { udp, tcp }),
+                // Free for datagrams needn't be free for connections.
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.port() == 0 && tries < 32 => {
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// The address they are bound to.
@@ -78,7 +87,7 @@ struct Resolver {
 /// An answer, or a question that others must answer first.
 enum First {
     Ready(Message),
-    Ask(Message, Decision),
+    Ask(Box<Message>, Box<Decision>),
 }
 
 impl Resolver {
@@ -87,7 +96,7 @@ impl Resolver {
         let query = Message::from_vec(bytes).ok()?;
         Some(match decide(&self.zones.now(), &query) {
             Decision::Answer(answer) => First::Ready(answer),
-            other => First::Ask(query, other),
+            other => First::Ask(Box::new(query), Box::new(other)),
         })
     }
 
@@ -164,7 +173,7 @@ async fn serve_udp(socket: Arc<UdpSocket>, resolver: Resolver) {
                 let (socket, resolver) = (Arc::clone(&socket), resolver.clone());
                 let bytes = buffer[..length].to_vec();
                 tokio::spawn(async move {
-                    if let Some(answer) = resolver.ask(&query, &bytes, what, false).await {
+                    if let Some(answer) = resolver.ask(&query, &bytes, *what, false).await {
                         let _ = socket.send_to(&answer, peer).await;
                     }
                 });
@@ -202,7 +211,7 @@ async fn serve_connection(mut stream: TcpStream, resolver: &Resolver) -> io::Res
         let answer = match resolver.first(&bytes) {
             None => return Ok(()),
             Some(First::Ready(answer)) => answer.to_vec().ok(),
-            Some(First::Ask(query, what)) => resolver.ask(&query, &bytes, what, true).await,
+            Some(First::Ask(query, what)) => resolver.ask(&query, &bytes, *what, true).await,
         };
         let Some(answer) = answer else { return Ok(()) };
         let length = u16::try_from(answer.len()).map_err(|_| io::ErrorKind::InvalidData)?;

@@ -68,7 +68,7 @@ fn endpoints_that_end_serve_until_others_are_ready() {
     let ending = json!({"ready": false, "serving": true, "terminating": true});
     let ports = json!([{"name": "", "port": 80, "protocol": "TCP"}]);
     let alone = slice("web", ports.clone(), &[("10.244.0.5", ending.clone())]);
-    has(&lines(&[web.clone()], &[alone]), "0 : 10.244.0.5 . 80");
+    has(&lines(std::slice::from_ref(&web), &[alone]), "0 : 10.244.0.5 . 80");
     let replaced = slice("web", ports, &[("10.244.0.5", ending), ("10.244.0.6", ready())]);
     has(&lines(&[web], &[replaced]), "mod 1 map { 0 : 10.244.0.6 . 80 }");
 }

@@ -158,12 +158,6 @@ impl Graph {
             Owner::Unknown
         }
     }
-
-    /// Whether the owner waits for its dependents to go before it goes.
-    #[must_use]
-    pub fn waits_for_dependents(&self, uid: &str) -> bool {
-        self.nodes.get(uid).is_some_and(|n| n.ending == Some(Ending::Foreground))
-    }
 }
 
 #[cfg(test)]
@@ -196,7 +190,7 @@ mod tests {
         owner["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         owner["metadata"]["finalizers"] = json!(["foregroundDeletion"]);
         assert_eq!(graph.put(&gvr::DEPLOYMENTS, &owner), ["d"]);
-        assert!(graph.waits_for_dependents("d"));
+        assert_eq!(graph.node("d").unwrap().ending, Some(Ending::Foreground));
         graph.put(&gvr::REPLICA_SETS, &object("r", &["d"]));
         assert_eq!(graph.remove(&object("r", &["d"])), ["d"]);
         assert!(graph.dependents("d").is_empty());
