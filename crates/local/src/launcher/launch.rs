@@ -167,8 +167,7 @@ fn run(options: &UpOptions, progress: &mut dyn Progress) -> Result<(), UpError> 
     ended
 }
 
-/// Blocks the signals that end a cluster, to be waited for instead.
-/// Children start with no signal blocked.
+/// Blocks the signals that end a cluster, to be waited for instead. The sandbox unblocks them.
 fn stop_signals() -> Result<SigSet, UpError> {
     let mut set = SigSet::empty();
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {

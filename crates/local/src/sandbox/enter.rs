@@ -5,7 +5,7 @@ use std::process::{ExitCode, Stdio};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 
 use super::channel::Channel;
@@ -28,6 +28,8 @@ fn refused<E: std::fmt::Display>(what: &'static str) -> impl FnOnce(E) -> String
 }
 
 fn run(channel: &Channel) -> Result<u8, String> {
+    // The launcher waits for its signals with them blocked, which is inherited by all in here.
+    SigSet::empty().thread_set_mask().map_err(refused("unblock signals"))?;
     unshare(CloneFlags::CLONE_NEWUSER).map_err(refused("make a user namespace"))?;
     let lost = refused::<io::Error>("talk to the launcher");
     channel.send(&FromSandbox::UserNamespace).map_err(lost)?;
