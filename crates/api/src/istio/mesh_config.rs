@@ -3,7 +3,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::destination_rule::{LocalityLbSetting, TcpKeepalive};
+use super::connection_pool::TcpKeepalive;
+use super::load_balancer::LocalityLbSetting;
 use super::virtual_service::HttpRetry;
 
 /// Settings of the whole mesh, as kept in the ConfigMap `istio` under the key `mesh`.

@@ -1,7 +1,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::destination_rule::ConnectionPoolSettings;
+use super::connection_pool::ConnectionPoolSettings;
 use super::gateway::ServerTlsSettings;
 use super::types::{DeclaredPort, LabelSelector};
 use super::virtual_service::Destination;
