@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -28,6 +28,8 @@ pub struct Pod {
     pub dns: Option<(String, String)>,
     /// Named container ports.
     pub ports: BTreeMap<String, u16>,
+    /// All ports that its containers declare, without the sidecar's.
+    pub container_ports: BTreeSet<u16>,
 }
 
 impl Pod {
@@ -53,7 +55,8 @@ pub(super) fn parse(object: Value) -> Result<Pod, String> {
         workload: workload_name(&object, &meta),
         host_network: object.pointer("/spec/hostNetwork").and_then(Value::as_bool).unwrap_or(false),
         dns: Some((text("/spec/hostname"), text("/spec/subdomain"))).filter(|(h, s)| !h.is_empty() && !s.is_empty()),
-        ports: named_ports(&object),
+        ports: container_ports(&object).filter_map(|(name, port)| Some((name?.to_owned(), port))).collect(),
+        container_ports: container_ports(&object).map(|(_, port)| port).collect(),
         namespace: meta.namespace,
         name: meta.name,
         labels: meta.labels,
@@ -87,14 +90,13 @@ fn workload_name(object: &Value, meta: &Meta) -> String {
     }
 }
 
-fn named_ports(object: &Value) -> BTreeMap<String, u16> {
-    let containers = ["/spec/containers", "/spec/initContainers"];
-    let all = containers.iter().filter_map(|path| object.pointer(path)?.as_array()).flatten();
-    all.filter_map(|c| c.get("ports")?.as_array())
-        .flatten()
-        .filter_map(|p| {
-            let number = u16::try_from(p.get("containerPort")?.as_u64()?).ok()?;
-            Some((p.get("name")?.as_str()?.to_owned(), number))
-        })
-        .collect()
+/// Names and numbers of the ports that containers declare; the sidecar's own are not meant for callers.
+fn container_ports(object: &Value) -> impl Iterator<Item = (Option<&str>, u16)> {
+    let lists = ["/spec/containers", "/spec/initContainers"];
+    let containers = lists.into_iter().filter_map(|path| object.pointer(path)?.as_array()).flatten();
+    let own = containers.filter(|c| c.get("name").and_then(Value::as_str) != Some("istio-proxy"));
+    own.filter_map(|c| c.get("ports")?.as_array()).flatten().filter_map(|p| {
+        let number = u16::try_from(p.get("containerPort")?.as_u64()?).ok()?;
+        Some((p.get("name").and_then(Value::as_str), number))
+    })
 }

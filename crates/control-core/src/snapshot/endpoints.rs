@@ -27,6 +27,8 @@ pub struct Endpoint {
     pub mesh_tls: bool,
     /// Host name of its own, under a headless service.
     pub hostname: String,
+    /// Ports that the containers of its pod declare.
+    pub container_ports: BTreeSet<u16>,
 }
 
 /// Endpoints of one service, by service port.

@@ -1,6 +1,6 @@
 //! Which endpoints a service has, and what changes with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -118,6 +118,7 @@ impl Store {
             workload: pod.workload.clone(),
             service_account: pod.service_account.clone(),
             mesh_tls: pod.has_mesh_tls(),
+            container_ports: pod.container_ports.clone(),
             ..base
         }))
     }
@@ -178,6 +179,7 @@ impl Store {
                 weight: 0,
                 mesh_tls: pod.has_mesh_tls(),
                 hostname: String::new(),
+                container_ports: pod.container_ports.clone(),
             })
         })
         .collect()
@@ -220,6 +222,7 @@ fn of_entry(
             None => !service.external && !entry.service_account.is_empty(),
         },
         hostname: String::new(),
+        container_ports: BTreeSet::new(),
     }
 }
 
@@ -242,5 +245,6 @@ fn blank(service: &Service) -> Endpoint {
         weight: 0,
         mesh_tls: false,
         hostname: String::new(),
+        container_ports: BTreeSet::new(),
     }
 }

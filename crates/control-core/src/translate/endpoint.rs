@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lateen_api::envoy::envoy::config::core::v3 as core;
 use lateen_api::envoy::envoy::config::endpoint::v3 as proto;
-use lateen_api::google::protobuf::Struct;
+use lateen_api::google::protobuf::{ListValue, Struct, Value, value::Kind};
 use lateen_mesh::{Locality, labels};
 
 use super::cluster::{Discovery, discovery, outbound_names, subset_labels};
@@ -64,10 +64,10 @@ pub fn localities(
             by_locality.entry(&endpoint.locality).or_default().push(endpoint);
         }
     }
-    by_locality.into_iter().map(|(locality, endpoints)| of_locality(locality, &endpoints)).collect()
+    by_locality.into_iter().map(|(locality, endpoints)| of_locality(locality, &endpoints, scope.view)).collect()
 }
 
-fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>]) -> proto::LocalityLbEndpoints {
+fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>], view: &ProxyView) -> proto::LocalityLbEndpoints {
     let weight: u32 = endpoints.iter().map(|e| e.weight.max(1)).fold(0, u32::saturating_add);
     proto::LocalityLbEndpoints {
         locality: Some(core::Locality {
@@ -75,13 +75,13 @@ fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>]) -> proto::Loca
             zone: locality.zone.clone(),
             sub_zone: locality.subzone.clone(),
         }),
-        lb_endpoints: endpoints.iter().map(|e| lb_endpoint(e)).collect(),
+        lb_endpoints: endpoints.iter().map(|e| lb_endpoint(e, view)).collect(),
         load_balancing_weight: number(weight),
         ..Default::default()
     }
 }
 
-fn lb_endpoint(endpoint: &Endpoint) -> proto::LbEndpoint {
+fn lb_endpoint(endpoint: &Endpoint, view: &ProxyView) -> proto::LbEndpoint {
     let at = proto::Endpoint {
         address: Some(endpoint_address(&endpoint.address, endpoint.port.into())),
         ..Default::default()
@@ -90,12 +90,12 @@ fn lb_endpoint(endpoint: &Endpoint) -> proto::LbEndpoint {
         host_identifier: Some(proto::lb_endpoint::HostIdentifier::Endpoint(at)),
         load_balancing_weight: number(endpoint.weight.max(1)),
         health_status: core::HealthStatus::Healthy.into(),
-        metadata: Some(metadata(endpoint)),
+        metadata: Some(metadata(endpoint, view)),
     }
 }
 
 /// What the proxy and its metrics need to know of an endpoint.
-fn metadata(endpoint: &Endpoint) -> core::Metadata {
+fn metadata(endpoint: &Endpoint, view: &ProxyView) -> core::Metadata {
     let mut all = HashMap::new();
     if !endpoint.workload.is_empty() {
         let (service, revision) = canonical(endpoint);
@@ -104,6 +104,13 @@ fn metadata(endpoint: &Endpoint) -> core::Metadata {
     }
     if endpoint.mesh_tls {
         all.insert("envoy.transport_socket_match".to_owned(), one("tlsMode", "istio"));
+    }
+    // Lateen's proxy names them in its answer when nothing listens on the port of a service.
+    if view.lateen && !endpoint.container_ports.is_empty() {
+        let number = |port: &u16| Value { kind: Some(Kind::NumberValue(f64::from(*port))) };
+        let values = endpoint.container_ports.iter().map(number).collect();
+        let list = Value { kind: Some(Kind::ListValue(ListValue { values })) };
+        all.insert("lateen".to_owned(), Struct { fields: HashMap::from([("container_ports".to_owned(), list)]) });
     }
     core::Metadata { filter_metadata: all, ..Default::default() }
 }

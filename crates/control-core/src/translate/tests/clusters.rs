@@ -101,6 +101,24 @@ fn subsets_have_the_endpoints_of_their_labels() {
 }
 
 #[test]
+fn an_endpoint_says_who_it_is() {
+    let mut objects = shop();
+    let name = "outbound|80||web.default.svc.cluster.local";
+    objects[2]["spec"]["containers"] = json!([
+        {"name": "app", "ports": [{"containerPort": 5678}]},
+        {"name": "istio-proxy", "ports": [{"containerPort": 15090}]},
+    ]);
+    for (view, knows_ports) in [(sidecar(), true), (stock(), false)] {
+        let assignment: ClusterLoadAssignment = get(name, &view, &mesh(&objects)).expect("there");
+        let metadata = assignment.endpoints[0].lb_endpoints[0].metadata.as_ref().expect("metadata");
+        let text = format!("{:?}", metadata.filter_metadata);
+        assert!(text.contains("web-v1;default;web;v1;Kubernetes"), "{text}");
+        assert!(metadata.filter_metadata.contains_key("envoy.transport_socket_match"));
+        assert_eq!((text.contains("5678"), text.contains("15090")), (knows_ports, false));
+    }
+}
+
+#[test]
 fn a_new_endpoint_of_a_known_account_leaves_the_cluster_alone() {
     let snapshot = mesh(&shop());
     let mut changes = Changes::default();
