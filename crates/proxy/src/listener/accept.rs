@@ -57,6 +57,9 @@ async fn serve(worker: Rc<Worker>, bound: Arc<Listener>, stream: TcpStream, remo
         }
     };
     let Some(chain) = chain(&listener, &sniffed, destination, remote) else {
+        if inbuf.is_empty() && sniffed.ended {
+            return;
+        }
         tcp::refuse(&worker, &listener, &sniffed, destination, remote, Flag::NoRouteFound, "filter_chain_not_found");
         return;
     };

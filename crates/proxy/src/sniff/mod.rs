@@ -26,6 +26,8 @@ pub struct Sniffed {
     pub server_name: Option<String>,
     /// ALPN of the ClientHello, or the HTTP version found.
     pub protocols: Vec<String>,
+    /// The client ended the connection meanwhile.
+    pub ended: bool,
 }
 
 /// Why sniffing gave up.
@@ -83,13 +85,13 @@ async fn look(stream: &Stream, inbuf: &mut Inbuf, tls: bool, http: bool) -> Resu
             }
         }
         if inbuf.fill(stream, LIMIT).await? == 0 {
-            return Ok(Sniffed::default());
+            return Ok(Sniffed { ended: true, ..Sniffed::default() });
         }
     }
 }
 
 impl From<ClientHello> for Sniffed {
     fn from(hello: ClientHello) -> Self {
-        Self { transport: Transport::Tls, server_name: hello.server_name, protocols: hello.alpn }
+        Self { transport: Transport::Tls, server_name: hello.server_name, protocols: hello.alpn, ended: false }
     }
 }
