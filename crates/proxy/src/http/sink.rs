@@ -62,6 +62,13 @@ impl<'a> Sink<'a> {
         Self::H2 { send, ended: false }
     }
 
+    /// The connection's writing side is to end with the body.
+    pub fn close_at_end(&mut self) {
+        if let Self::H1 { close, .. } = self {
+            *close = true;
+        }
+    }
+
     /// Writes what was gathered.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
         let Self::H1 { stream, out, written, .. } = self else { return Poll::Ready(Ok(())) };

@@ -39,7 +39,7 @@ pub async fn h1<'t>(
     let H1Conn { stream, inbuf, out, reused, .. } = &mut *conn;
     out.clear();
     write::request(out, x.head, work.edits, plan.length, plan.upgrade);
-    let mut up = Sink::h1(stream, out, plan.length == Length::Unknown, plan.upgrade.is_some());
+    let mut up = Sink::h1(stream, out, plan.length == Length::Unknown, false);
     let mut sending = Sending { pump: Pump::default(), sent: false, failed: false };
     let began = Instant::now();
     let waited = poll_fn(|cx| sending.poll_answer(cx, work, stream, inbuf, body, &mut up, reply, timer)).await;
@@ -63,6 +63,7 @@ pub async fn h1<'t>(
         let mut down = reply.switch(&response, &edits, protocol);
         drop(edits);
         body.open_up();
+        up.close_at_end();
         sending.pump = Pump::default();
         sending.sent = false;
         let mut answer = Body::h1(stream, inbuf, Framing::UntilClose);

@@ -10,9 +10,17 @@ use tokio::net::TcpStream;
 use super::backend::{echo, get, serve};
 use super::mesh::{Mesh, Shape, free_port};
 
+/// Small windows make h2 end connections that carry many small frames.
+const WINDOW: u32 = 1 << 20;
+
 async fn connect(proxy: SocketAddr) -> SendRequest<Bytes> {
     let stream = TcpStream::connect(proxy).await.expect("connect");
-    let (send, connection) = h2::client::handshake(stream).await.expect("handshake");
+    let (send, connection) = h2::client::Builder::new()
+        .initial_window_size(WINDOW)
+        .initial_connection_window_size(WINDOW)
+        .handshake(stream)
+        .await
+        .expect("handshake");
     tokio::spawn(async move {
         let _ = connection.await;
     });
@@ -50,7 +58,9 @@ async fn call(
 /// A gRPC-like server: answers with what it got and a status in trailers.
 async fn grpc_echo() -> SocketAddr {
     serve(|stream| async move {
-        let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+        let mut builder = h2::server::Builder::new();
+        let builder = builder.initial_window_size(WINDOW).initial_connection_window_size(WINDOW);
+        let Ok(mut connection) = builder.handshake::<_, Bytes>(stream).await else { return };
         while let Some(Ok((request, mut respond))) = connection.accept().await {
             tokio::spawn(async move {
                 let mut recv = request.into_body();
