@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use h2::SendStream;
 use http::HeaderMap;
 
@@ -13,6 +13,9 @@ use crate::io::Stream;
 
 /// Bytes gathered before they are written.
 const GATHER: usize = 16 << 10;
+/// Pieces shorter than this are gathered for HTTP/2 too, when they come in a burst: a peer may take many tiny frames
+/// for an attack.
+const TINY: usize = 1 << 10;
 
 /// Where a body goes.
 pub enum Sink<'a> {
@@ -35,6 +38,8 @@ pub enum Sink<'a> {
     H2 {
         /// The stream.
         send: SendStream<Bytes>,
+        /// Bytes not yet sent.
+        gathered: BytesMut,
         /// The end was sent.
         ended: bool,
     },
@@ -59,7 +64,7 @@ impl<'a> Sink<'a> {
 
     /// HTTP/2.
     pub fn h2(send: SendStream<Bytes>) -> Self {
-        Self::H2 { send, ended: false }
+        Self::H2 { send, gathered: BytesMut::new(), ended: false }
     }
 
     /// The connection's writing side is to end with the body.
@@ -71,6 +76,13 @@ impl<'a> Sink<'a> {
 
     /// Writes what was gathered.
     pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        if let Self::H2 { send, gathered, .. } = self {
+            while !gathered.is_empty() {
+                let capacity = ready!(poll_capacity(cx, send, gathered.len()))?;
+                let n = capacity.min(gathered.len());
+                send.send_data(gathered.split_to(n).freeze(), false)?;
+            }
+        }
         let Self::H1 { stream, out, written, .. } = self else { return Poll::Ready(Ok(())) };
         if out.is_empty() {
             return Poll::Ready(Ok(()));
@@ -95,15 +107,19 @@ impl<'a> Sink<'a> {
                 let n = body.data().len();
                 body.consume(n);
             }
-            Self::H2 { send, ended } => {
-                send.reserve_capacity(body.data().len());
-                let capacity = match ready!(send.poll_capacity(cx)) {
-                    Some(capacity) => capacity?,
-                    None => return Poll::Ready(Err(h2::Error::from(h2::Reason::STREAM_CLOSED).into())),
-                };
-                let bytes = body.take(capacity);
-                *ended = body.is_over();
-                send.send_data(bytes, *ended)?;
+            Self::H2 { gathered, .. } if body.data().len() < TINY && gathered.len() < GATHER => {
+                let n = body.data().len();
+                gathered.extend_from_slice(body.data());
+                body.consume(n);
+            }
+            Self::H2 { .. } => {
+                ready!(self.poll_flush(cx))?;
+                if let Self::H2 { send, ended, .. } = self {
+                    let capacity = ready!(poll_capacity(cx, send, body.data().len()))?;
+                    let bytes = body.take(capacity);
+                    *ended = body.is_over();
+                    send.send_data(bytes, *ended)?;
+                }
             }
             Self::H1 { out, chunked, .. } => {
                 let data = body.data();
@@ -135,6 +151,14 @@ impl<'a> Sink<'a> {
         Poll::Ready(Ok(()))
     }
 
+    /// Sends what must be out before the end can be.
+    fn poll_before_end(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SinkError>> {
+        match self {
+            Self::H2 { .. } => self.poll_flush(cx),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+
     /// Ends the body.
     fn finish(&mut self, trailers: Option<HeaderMap>) -> Result<(), SinkError> {
         match self {
@@ -145,7 +169,7 @@ impl<'a> Sink<'a> {
                 }
                 out.extend_from_slice(b"\r\n");
             }
-            Self::H2 { send, ended } if !*ended => {
+            Self::H2 { send, ended, .. } if !*ended => {
                 *ended = true;
                 match trailers {
                     Some(trailers) => send.send_trailers(trailers)?,
@@ -177,6 +201,19 @@ impl<'a> Sink<'a> {
         if let Self::H2 { send, .. } = self {
             send.send_reset(reason);
         }
+    }
+}
+
+/// Waits until some of `wanted` bytes may be sent.
+fn poll_capacity(cx: &mut Context<'_>, send: &mut SendStream<Bytes>, wanted: usize) -> Poll<Result<usize, SinkError>> {
+    send.reserve_capacity(wanted);
+    // Capacity that was granted before is there without being told again.
+    if send.capacity() > 0 {
+        return Poll::Ready(Ok(send.capacity()));
+    }
+    match ready!(send.poll_capacity(cx)) {
+        Some(capacity) => Poll::Ready(Ok(capacity?)),
+        None => Poll::Ready(Err(h2::Error::from(h2::Reason::STREAM_CLOSED).into())),
     }
 }
 
@@ -262,6 +299,7 @@ impl Pump {
                     return Poll::Pending;
                 }
                 Poll::Ready(false) => {
+                    ready!(sink.poll_before_end(cx))?;
                     let trailers = body.trailers();
                     if self.keep_trailers {
                         self.trailers.clone_from(&trailers);

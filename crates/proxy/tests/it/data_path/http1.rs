@@ -35,7 +35,8 @@ async fn one_connection_serves_many_requests_also_pipelined() {
         let (_, body) = ask(&mut stream, &format!("GET /{i} HTTP/1.1\r\nHost: backend\r\n\r\n")).await;
         assert!(body.starts_with(&format!("GET /{i} ")), "{body}");
     }
-    let two = "POST /a HTTP/1.1\r\nHost: backend\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\nHost: backend\r\n\r\n";
+    let two =
+        "POST /a HTTP/1.1\r\nHost: backend\r\nContent-Length: 3\r\n\r\nabcGET /b HTTP/1.1\r\nHost: backend\r\n\r\n";
     let (_, first) = ask(&mut stream, two).await;
     assert!(first.starts_with("POST /a ") && first.ends_with("\r\n\r\nabc"), "{first}");
     let (_, second) = message(&mut stream).await.expect("the second answer");
@@ -52,9 +53,11 @@ async fn large_bodies_stream_both_ways() {
     assert!(answer.ends_with(&body), "all of it comes back");
     let seen = mesh.client.sink.last(1).await;
     assert_eq!(seen.received, 300_000);
-    let chunks: String = body.as_bytes().chunks(7001).map(|chunk| {
-        format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk))
-    }).collect();
+    let chunks: String = body
+        .as_bytes()
+        .chunks(7001)
+        .map(|chunk| format!("{:x}\r\n{}\r\n", chunk.len(), String::from_utf8_lossy(chunk)))
+        .collect();
     let request = format!("PUT /big HTTP/1.1\r\nHost: backend\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}0\r\n\r\n");
     let (_, answer) = ask(&mut stream, &request).await;
     assert_eq!(header(&answer, "transfer-encoding").as_deref(), Some("chunked"));

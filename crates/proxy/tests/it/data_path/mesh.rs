@@ -19,8 +19,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType}
 use rustls_pki_types::PrivateKeyDer;
 
 use super::resources::{
-    cluster, endpoints, flag, http_filter_chain, http2, inline_http_chain, listener, mutual, named, plain_http, route_to,
-    routes, tcp_chain, upstream_tls,
+    cluster, endpoints, flag, http_filter_chain, http2, inline_http_chain, listener, mutual, named, plain_http,
+    route_to, routes, tcp_chain, upstream_tls,
 };
 
 pub const SERVER: &str = "spiffe://cluster.local/ns/default/sa/backend";

@@ -85,10 +85,7 @@ fn common(alpn: &[&str], san: MatchPattern) -> Option<CommonTlsContext> {
 }
 
 fn socket(name: &str, config: Any) -> Option<TransportSocket> {
-    Some(TransportSocket {
-        name: name.into(),
-        config_type: Some(transport_socket::ConfigType::TypedConfig(config)),
-    })
+    Some(TransportSocket { name: name.into(), config_type: Some(transport_socket::ConfigType::TypedConfig(config)) })
 }
 
 pub fn upstream_tls(identity: &str, alpn: &[&str]) -> Option<TransportSocket> {
