@@ -13,7 +13,6 @@ const HOME: &str = "LATEEN_TEST_STATE";
 
 /// Not a test by itself: the process that the next test kills.
 #[tokio::test]
-#[ignore = "started by the durability test"]
 async fn writer() {
     let Ok(home) = std::env::var(HOME) else { return };
     let server = Server::open(Config::new(home)).await.unwrap();
@@ -29,7 +28,7 @@ async fn writer() {
 async fn acknowledged_writes_survive_a_kill() {
     let home = TempDir::new().unwrap();
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "durable::writer", "--ignored", "--nocapture"])
+        .args(["--exact", "durable::writer", "--nocapture"])
         .env(HOME, home.path())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
