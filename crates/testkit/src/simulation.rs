@@ -61,7 +61,7 @@ impl World {
         let wanted = loader.wanted();
         load(&mut loader, type_url::ENDPOINT, wanted.endpoints, view, &snapshot)?;
         load(&mut loader, type_url::ROUTE, wanted.routes, view, &snapshot)?;
-        Ok(loader.tables())
+        Ok(loader.tables(true))
     }
 }
 
