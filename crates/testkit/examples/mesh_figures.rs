@@ -46,7 +46,7 @@ fn three_deployments(kubectl: &Kubectl) -> anyhow::Result<()> {
 fn memory(cluster: &Cluster) -> anyhow::Result<()> {
     let mut total = 0;
     let mut sidecars = Vec::new();
-    for process in processes::of_mesh(&cluster.home().join("run/pid"))? {
+    for process in processes::of_mesh(cluster.home())? {
         let rollup = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", process.pid)).unwrap_or_default();
         let kib = |key: &str| -> u64 {
             let line = rollup.lines().find(|line| line.starts_with(key));
@@ -118,7 +118,7 @@ fn fifty_pods(cluster: &Cluster) -> anyhow::Result<()> {
 /// Processor time of the whole mesh so far, in clock ticks (1/100 s).
 fn ticks(cluster: &Cluster) -> anyhow::Result<u64> {
     let mut sum = 0;
-    for process in processes::of_mesh(&cluster.home().join("run/pid"))? {
+    for process in processes::of_mesh(cluster.home())? {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
         let fields: Vec<_> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
         sum += fields.get(11..13).unwrap_or_default().iter().filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();

@@ -17,13 +17,15 @@ pub struct Process {
     pub environment: String,
 }
 
-/// The process with the id in `pid_file` and all its descendants.
+/// The launcher of the mesh that lives in `home`, and all its descendants.
 ///
 /// # Errors
 /// When the file or `/proc` can't be read.
-pub fn of_mesh(pid_file: &Path) -> anyhow::Result<Vec<Process>> {
-    let text = std::fs::read_to_string(pid_file).with_context(|| pid_file.display().to_string())?;
-    let root: u32 = text.trim().parse().context("a process id")?;
+pub fn of_mesh(home: &Path) -> anyhow::Result<Vec<Process>> {
+    let path = home.join("run/state.json");
+    let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+    let state: serde_json::Value = serde_json::from_str(&text)?;
+    let root = state["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).context("a process id")?;
     let mut parents = BTreeMap::new();
     for entry in std::fs::read_dir("/proc")?.flatten() {
         let Ok(pid) = entry.file_name().to_string_lossy().parse::<u32>() else {
@@ -52,8 +54,8 @@ pub fn of_mesh(pid_file: &Path) -> anyhow::Result<Vec<Process>> {
 ///
 /// # Errors
 /// When there is none, or the signal can't be sent.
-pub fn kill(pid_file: &Path, select: impl Fn(&Process) -> bool) -> anyhow::Result<()> {
-    let chosen: Vec<_> = of_mesh(pid_file)?.into_iter().filter(|process| select(process)).collect();
+pub fn kill(home: &Path, select: impl Fn(&Process) -> bool) -> anyhow::Result<()> {
+    let chosen: Vec<_> = of_mesh(home)?.into_iter().filter(|process| select(process)).collect();
     ensure!(!chosen.is_empty(), "no such process in the mesh");
     for process in chosen {
         let status = Command::new("kill").args(["-9", &process.pid.to_string()]).status()?;

@@ -39,7 +39,7 @@ fn control_plane_killed_under_load(cluster: &Cluster) -> anyhow::Result<()> {
     let kubectl = &cluster.kubectl();
     let load = Load::start(kubectl, "deploy/curl", "http://frontend/")?;
     std::thread::sleep(Duration::from_secs(2));
-    processes::kill(&cluster.home().join("run/pid"), |process| process.command.ends_with("lateen control "))?;
+    processes::kill(cluster.home(), |process| process.command.ends_with("lateen control "))?;
     eventually(Duration::from_secs(60), || {
         kubectl.run(&["wait", "-n", "istio-system", "deployment/istiod", "--for=condition=Available", "--timeout=30s"])
     })?;
@@ -54,7 +54,7 @@ fn control_plane_killed_under_load(cluster: &Cluster) -> anyhow::Result<()> {
 fn sidecar_killed(cluster: &Cluster) -> anyhow::Result<()> {
     let kubectl = &cluster.kubectl();
     let before = restarts(kubectl, "default", "app=db", "istio-proxy")?;
-    processes::kill(&cluster.home().join("run/pid"), |process| {
+    processes::kill(cluster.home(), |process| {
         process.command.contains(" proxy sidecar") && process.environment.contains("POD_NAME=db-")
     })?;
     eventually(Duration::from_secs(30), || {
@@ -66,7 +66,7 @@ fn sidecar_killed(cluster: &Cluster) -> anyhow::Result<()> {
 }
 
 fn everything_killed(cluster: &Cluster) -> anyhow::Result<()> {
-    processes::kill(&cluster.home().join("run/pid"), |_| true)?;
+    processes::kill(cluster.home(), |_| true)?;
     std::thread::sleep(Duration::from_secs(1));
     cluster.up()?;
     let kubectl = cluster.kubectl();
