@@ -113,11 +113,10 @@ impl Cluster {
         match self.policy {
             Policy::LeastRequest => {
                 let first = nth_fit(endpoints, &fit, random as usize)?;
-                (1..self.choices.max(2)).fold(Some(first), |best: Option<&Arc<Endpoint>>, choice| {
-                    let other = nth_fit(endpoints, &fit, mix(random.wrapping_add(u64::from(choice))) as usize)?;
-                    let best = best?;
-                    Some(if active(other) < active(best) { other } else { best })
-                })
+                let others = (1..self.choices.max(2)).filter_map(|choice| {
+                    nth_fit(endpoints, &fit, mix(random.wrapping_add(u64::from(choice))) as usize)
+                });
+                Some(others.fold(first, |best, other| if active(other) < active(best) { other } else { best }))
             }
             Policy::RoundRobin => nth_fit(endpoints, fit, self.state.turn.fetch_add(1, Relaxed)),
             _ => nth_fit(endpoints, fit, random as usize),

@@ -118,6 +118,9 @@ pub struct ClusterState {
     pub turn: AtomicUsize,
 }
 
+/// Labels that an endpoint must have.
+pub type Labels = Vec<(Arc<str>, Arc<str>)>;
+
 /// What a cluster's configuration says, apart from its endpoints.
 #[derive(Debug, Clone)]
 pub struct ClusterConfig {
@@ -138,7 +141,7 @@ pub struct ClusterConfig {
     /// Limit for connecting.
     pub connect_timeout: Duration,
     /// How to talk to endpoints; the first whose labels all match.
-    pub transports: Vec<(Vec<(Arc<str>, Arc<str>)>, Transport)>,
+    pub transports: Vec<(Labels, Transport)>,
     /// Which HTTP version is spoken.
     pub http: HttpVersion,
     /// Limits for normal and high priority.

@@ -59,8 +59,12 @@ impl State {
 #[derive(Debug)]
 pub struct View {
     state: Arc<State>,
-    current: RefCell<(u64, Rc<Arc<Tables>>)>,
+    current: RefCell<(u64, Current)>,
 }
+
+/// Tables whose count of references is the worker's own: the shared count would be fought over by all workers.
+#[allow(clippy::redundant_allocation)]
+pub type Current = Rc<Arc<Tables>>;
 
 impl View {
     /// A view of `state`.
@@ -70,7 +74,7 @@ impl View {
     }
 
     /// The tables in force now. The count of references is the worker's own.
-    pub fn tables(&self) -> Rc<Arc<Tables>> {
+    pub fn tables(&self) -> Current {
         let generation = self.state.generation();
         let mut current = self.current.borrow_mut();
         if current.0 != generation {

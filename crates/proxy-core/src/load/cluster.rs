@@ -1,6 +1,5 @@
 //! Clusters.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use lateen_api::envoy::envoy::config::cluster::v3::{
@@ -28,8 +27,8 @@ pub fn cluster(id: ClusterId, proto: &ProtoCluster) -> Result<ClusterConfig, Loa
     let http = http_options(proto)?;
     let common = http
         .as_ref()
-        .and_then(|http| http.common_http_protocol_options.clone())
-        .or_else(|| proto.common_http_protocol_options.clone())
+        .and_then(|http| http.common_http_protocol_options)
+        .or(proto.common_http_protocol_options)
         .unwrap_or_default();
     Ok(ClusterConfig {
         id,
@@ -132,7 +131,7 @@ fn panic_percent(proto: &ProtoCluster) -> u32 {
     threshold.map_or(50, |percent| percent.value.clamp(0.0, 100.0) as u32)
 }
 
-type Transports = Vec<(Vec<(Arc<str>, Arc<str>)>, crate::endpoint::Transport)>;
+type Transports = Vec<(crate::cluster::Labels, crate::endpoint::Transport)>;
 
 fn transports(proto: &ProtoCluster) -> Result<Transports, LoadError> {
     let mut all = Transports::new();

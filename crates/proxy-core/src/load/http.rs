@@ -20,7 +20,7 @@ use crate::tables::RouteTableId;
 
 /// Loads a connection manager.
 pub fn hcm(context: &mut Context<'_>, proto: &HttpConnectionManager) -> Result<Hcm, LoadError> {
-    let common = proto.common_http_protocol_options.clone().unwrap_or_default();
+    let common = proto.common_http_protocol_options.unwrap_or_default();
     let http1 = proto.http_protocol_options.clone().unwrap_or_default();
     Ok(Hcm {
         stat_prefix: proto.stat_prefix.as_str().into(),

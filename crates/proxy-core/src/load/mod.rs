@@ -224,3 +224,6 @@ impl Loader {
 fn uses(config: &ClusterConfig, assignment: &str) -> bool {
     matches!(&config.discovery, Discovery::Eds(name) if &**name == assignment)
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,10 +85,9 @@ fn client_cert(x: &Exchange<'_>, edits: &mut Edits<'_>) {
         kind => {
             let Some(tls) = &x.conn.tls else { return };
             let mut element = xfcc(tls, x.hcm.client_cert);
-            if kind == ForwardClientCert::AppendForward {
-                if let Some(before) = x.head.header(XFCC) {
-                    element = format!("{},{element}", String::from_utf8_lossy(&before));
-                }
+            let before = x.head.header(XFCC).filter(|_| kind == ForwardClientCert::AppendForward);
+            if let Some(before) = before {
+                element = format!("{},{element}", String::from_utf8_lossy(&before));
             }
             edits.set(XFCC, element.into_bytes());
         }

@@ -8,11 +8,14 @@ use smallvec::SmallVec;
 
 use super::head::Headers;
 
+/// A header's name and value.
+type Header<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
+
 /// Changes to the headers of one message.
 #[derive(Default)]
 pub struct Edits<'a> {
     hidden: SmallVec<[Cow<'a, str>; 8]>,
-    added: SmallVec<[(Cow<'a, str>, Cow<'a, [u8]>); 8]>,
+    added: SmallVec<[Header<'a>; 8]>,
     /// New authority.
     pub authority: Option<Cow<'a, str>>,
     /// New path.

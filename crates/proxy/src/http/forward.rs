@@ -164,7 +164,8 @@ pub async fn forward<'t>(
             }
             Tried::Late(_) | Tried::Answered => {}
             Tried::Failed { failure, stale, broken } => {
-                if !(stale && tries.stale_once()) && !tries.again(plan, failure, x) {
+                let again = stale && tries.stale_once() || tries.again(plan, failure, x);
+                if !again {
                     return local::refuse(x, body, reply, 503, broken.flag, broken.details, broken.cause).await;
                 }
             }

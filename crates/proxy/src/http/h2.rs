@@ -9,12 +9,13 @@ use http::HeaderMap;
 use http::request::Parts;
 use lateen_proxy_core::RequestHead;
 use lateen_proxy_core::head::join;
-use lateen_proxy_core::http::Hcm;
+use lateen_proxy_core::http::{Hcm, Underscores};
 
 use super::body::Body;
 use super::head::{Headers, Length};
 use super::phases::{self, Incoming};
 use super::reply::Reply;
+use super::target::{self, Refusal};
 use super::timer::Timer;
 use crate::io::Io;
 use crate::listener::Conn;
@@ -63,10 +64,11 @@ async fn one(
     mut respond: SendResponse<bytes::Bytes>,
 ) {
     let (parts, recv) = request.into_parts();
-    let Some(head) = H2Request::new(parts, conn.scheme()) else {
+    let Some(mut head) = H2Request::new(parts, conn.scheme()) else {
         respond.send_reset(Reason::PROTOCOL_ERROR);
         return;
     };
+    let refuse = prepare(&conn, &hcm, &mut head).err();
     let mut body = Body::h2(recv);
     let length = match head.length() {
         Some(length) => Length::Known(length),
@@ -80,10 +82,27 @@ async fn one(
         head_bytes: head.size(),
         upgrade: None,
         expects_continue: false,
-        refuse: (head.parts.method == http::Method::CONNECT).then_some((405, "CONNECT is not supported here")),
+        refuse,
     };
     let mut reply = Reply::H2 { respond, begun: false };
     phases::serve(&conn, &hcm, incoming, &mut body, &mut reply, &mut Timer::default()).await;
+}
+
+/// Makes the target unambiguous, and refuses what is well-formed and yet not served.
+fn prepare(conn: &Conn, hcm: &Hcm, head: &mut H2Request) -> Result<(), Refusal> {
+    if head.parts.method == http::Method::CONNECT {
+        return Err(Refusal::Status(405, "CONNECT is not supported here"));
+    }
+    if hcm.underscores == Underscores::Reject && head.parts.headers.keys().any(|name| name.as_str().contains('_')) {
+        return Err(Refusal::Status(400, "a header has an underscore in its name"));
+    }
+    if let Some(path) = target::path(hcm, &head.path)? {
+        head.path = path.into();
+    }
+    if let Some(authority) = target::authority(hcm, &head.authority, conn.listener.address.port()) {
+        head.authority = authority.into();
+    }
+    Ok(())
 }
 
 /// A request's head as HTTP/2 brought it.

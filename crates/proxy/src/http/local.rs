@@ -35,6 +35,13 @@ impl Local {
         Self { status, body: Bytes::from(text.into()), headers, grpc: None }
     }
 
+    /// Sends the client to `location`.
+    pub fn redirect(status: u16, location: String) -> Self {
+        let mut response = Self::empty(status);
+        response.headers.push(("location", location.into_bytes()));
+        response
+    }
+
     /// Without body.
     pub fn empty(status: u16) -> Self {
         Self { status, ..Self::default() }

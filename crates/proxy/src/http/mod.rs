@@ -15,6 +15,7 @@ mod local;
 pub mod phases;
 pub mod reply;
 pub mod sink;
+mod target;
 pub mod timer;
 
 use std::sync::Arc;

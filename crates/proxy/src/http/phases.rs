@@ -16,6 +16,7 @@ use super::forward::{self, Plan};
 use super::head::{Length, Request};
 use super::local::{self, Local};
 use super::reply::Reply;
+use super::target::Refusal;
 use super::timer::Timer;
 use super::{cors, decorate};
 use crate::listener::Conn;
@@ -35,8 +36,8 @@ pub struct Incoming<'a> {
     pub upgrade: Option<&'a str>,
     /// The client waits for `100 Continue` before it sends the body.
     pub expects_continue: bool,
-    /// It is refused whatever the configuration says: status and reason.
-    pub refuse: Option<(u16, &'static str)>,
+    /// It is refused whatever the routes say.
+    pub refuse: Option<Refusal>,
 }
 
 /// Serves one request.
@@ -50,9 +51,16 @@ pub async fn serve(
 ) {
     let tables = conn.worker.view.tables();
     let mut x = receive(conn, hcm, &tables, &incoming);
-    if let Some((status, reason)) = incoming.refuse {
-        let flag = Flag::DownstreamProtocolError;
-        return local::refuse(&mut x, body, reply, status, flag, "http1.codec_error", reason.to_owned()).await;
+    match &incoming.refuse {
+        Some(Refusal::Status(status, reason)) => {
+            let (flag, cause) = (Flag::DownstreamProtocolError, (*reason).to_owned());
+            return local::refuse(&mut x, body, reply, *status, flag, "http1.codec_error", cause).await;
+        }
+        Some(Refusal::Redirect(to)) => {
+            x.details = "path_normalization_failed";
+            return local::send(&mut x, body, reply, Local::redirect(307, to.clone())).await;
+        }
+        None => {}
     }
     if let Some(reason) = &hcm.filters.refuse {
         let cause = format!("request refused: {reason}");
@@ -201,9 +209,7 @@ async fn redirect(x: &mut Exchange<'_>, redirect: &Redirect, body: &Body<'_>, re
     let Some(route) = x.route else { return };
     x.details = "direct_response";
     let location = redirect.location(&route.matcher, x.head);
-    let mut response = Local::empty(redirect.status);
-    response.headers.push(("location", location.into_bytes()));
-    local::send(x, body, reply, response).await;
+    local::send(x, body, reply, Local::redirect(redirect.status, location)).await;
 }
 
 fn respond(status: u16, text: &[u8]) -> Local {

@@ -27,10 +27,10 @@ pub struct Client {
 /// A stream on the connection at hand, when there is one that works.
 pub async fn reuse(slot: &RefCell<Option<Client>>) -> Option<Upstream> {
     let client = slot.borrow().clone()?;
-    if client.open.get() {
-        if let Ok(send) = client.send.clone().ready().await {
-            return Some(Upstream::H2(send, client.facts));
-        }
+    if client.open.get()
+        && let Ok(send) = client.send.clone().ready().await
+    {
+        return Some(Upstream::H2(send, client.facts));
     }
     let mut slot = slot.borrow_mut();
     if slot.as_ref().is_some_and(|current| Rc::ptr_eq(&current.open, &client.open)) {

@@ -131,7 +131,7 @@ impl Version {
     }
 
     /// The application protocols that the connection manager sets for it.
-    pub fn alpn<'a>(self, choices: &'a AlpnOverride) -> Option<&'a Alpn> {
+    pub fn alpn(self, choices: &AlpnOverride) -> Option<&Alpn> {
         let alpn = match self {
             Self::H1 => &choices.http11,
             Self::H2 => &choices.http2,
@@ -166,10 +166,11 @@ impl Pools {
         want: &Want<'_>,
     ) -> Result<Upstream, AcquireError> {
         let host = self.host((endpoint.id, want.alpn.map_or(0, |alpn| alpn.id)));
-        if want.version != Version::H2 && !want.fresh {
-            if let Some(conn) = host.take_idle() {
-                return Ok(Upstream::H1(conn));
-            }
+        if want.version != Version::H2
+            && !want.fresh
+            && let Some(conn) = host.take_idle()
+        {
+            return Ok(Upstream::H1(conn));
         }
         if want.version == Version::H1 {
             let (connected, count) = dial(worker, cluster, endpoint, want).await?;

@@ -203,10 +203,8 @@ impl Parts {
             bytes[name.range()].make_ascii_lowercase();
             let text = &bytes[value.range()];
             match &bytes[name.range()] {
-                b"host" => {
-                    if self.host.replace(value).is_some() {
-                        return Err(HeadError::Malformed("more than one host header"));
-                    }
+                b"host" if self.host.replace(value).is_some() => {
+                    return Err(HeadError::Malformed("more than one host header"));
                 }
                 b"content-length" => self.read_length(text)?,
                 b"transfer-encoding" => self.read_coding(text)?,

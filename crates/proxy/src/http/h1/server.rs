@@ -15,6 +15,7 @@ use crate::http::edits::Edits;
 use crate::http::head::{Length, Nothing};
 use crate::http::phases::{self, Incoming};
 use crate::http::reply::Reply;
+use crate::http::target::{self, Refusal};
 use crate::http::timer::Timer;
 use crate::io::Stream;
 use crate::listener::Conn;
@@ -37,7 +38,7 @@ pub async fn serve(conn: &Conn, hcm: &Hcm, stream: Stream, mut inbuf: Inbuf) {
         served += 1;
         let limit = hcm.max_requests_per_connection;
         let mut persistent = request.parts.persistent() && !conn.worker.is_draining() && (limit == 0 || served < limit);
-        one(conn, hcm, &stream, &mut inbuf, &mut out, &mut persistent, &request, &mut timer).await;
+        one(conn, hcm, &stream, &mut inbuf, &mut out, &mut persistent, request, &mut timer).await;
         if !persistent {
             let _ = stream.shutdown().await;
             linger(&stream, &mut inbuf).await;
@@ -57,9 +58,11 @@ async fn one(
     inbuf: &mut Inbuf,
     out: &mut Vec<u8>,
     persistent: &mut bool,
-    request: &H1Request,
+    mut request: Box<H1Request>,
     timer: &mut Timer,
 ) {
+    let refusal = prepare(conn, hcm, &mut request).err();
+    let request = &*request;
     let framing = request.parts.request_framing();
     let mut body = Body::h1(stream, inbuf, framing);
     let http10 = request.parts.http10;
@@ -76,23 +79,29 @@ async fn one(
         head_bytes: request.head_len() as u64,
         upgrade: request.upgrade(),
         expects_continue: request.parts.expect_continue && framing != Framing::None,
-        refuse: refuse(hcm, request),
+        refuse: refusal,
     };
     phases::serve(conn, hcm, incoming, &mut body, &mut reply, timer).await;
 }
 
-/// What is well-formed and yet not served.
-fn refuse(hcm: &Hcm, request: &H1Request) -> Option<(u16, &'static str)> {
+/// Makes the target unambiguous, and refuses what is well-formed and yet not served.
+fn prepare(conn: &Conn, hcm: &Hcm, request: &mut H1Request) -> Result<(), Refusal> {
     if request.parts.http10 && !hcm.accept_http10 {
-        return Some((426, "HTTP/1.0 is not accepted here: use HTTP/1.1"));
+        return Err(Refusal::Status(426, "HTTP/1.0 is not accepted here: use HTTP/1.1"));
     }
     if hcm.underscores == Underscores::Reject && request.has_underscore() {
-        return Some((400, "a header has an underscore in its name"));
+        return Err(Refusal::Status(400, "a header has an underscore in its name"));
     }
     if request.method() == "CONNECT" {
-        return Some((405, "CONNECT is not supported here"));
+        return Err(Refusal::Status(405, "CONNECT is not supported here"));
     }
-    None
+    if let Some(path) = target::path(hcm, request.path())? {
+        request.set_path(&path);
+    }
+    if let Some(authority) = target::authority(hcm, request.authority(), conn.listener.address.port()) {
+        request.set_authority(&authority);
+    }
+    Ok(())
 }
 
 enum Next {

@@ -190,6 +190,14 @@ pub struct Shape {
 impl Mesh {
     /// Sidecars in front of the server at `backend`.
     pub async fn start(backend: SocketAddr, shape: Shape) -> Self {
+        let mesh = Self::build(backend, shape);
+        for address in [mesh.client.address, mesh.server.address] {
+            open(address).await;
+        }
+        mesh
+    }
+
+    fn build(backend: SocketAddr, shape: Shape) -> Self {
         let authority = Authority::new();
         let server = proxy(authority.store(SERVER), backend, &[5678]);
         let mut inbound = cluster("inbound|80||", DiscoveryType::OriginalDst, None);
@@ -225,9 +233,6 @@ impl Mesh {
         let mut outbound = listener("virtualOutbound", client.address, 2, vec![tcp_chain("PassthroughCluster")]);
         outbound.use_original_dst = flag(true);
         client.listener(&outbound);
-        for address in [client.address, server.address] {
-            open(address).await;
-        }
         Self { client, server }
     }
 
