@@ -2,7 +2,6 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
@@ -162,7 +161,7 @@ async fn open(conn: &Conn, proxy: &TcpProxy, passage: &mut Passage<'_>) -> Optio
 
 fn pick<'t>(conn: &Conn, cluster: &'t Arc<Cluster>) -> Option<EndpointRef<'t>> {
     if let Discovery::OriginalDst { .. } = cluster.discovery {
-        return Some(EndpointRef::Own(Rc::new(cluster.original_endpoint(conn.destination))));
+        return Some(EndpointRef::Own(conn.original_endpoint(&cluster.config)));
     }
     let worker = &conn.worker;
     let context = PickContext { now: worker.now(), random: worker.random(), hash: None, avoid: &[], attempts: 0 };

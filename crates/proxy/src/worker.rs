@@ -210,7 +210,7 @@ impl Seed {
         tokio::task::spawn_local(async move {
             loop {
                 tokio::time::sleep(Duration::from_secs(5)).await;
-                sweeping.pools.sweep();
+                sweeping.pools.sweep(&sweeping.view.tables());
             }
         });
         let mut listeners = Listeners::default();

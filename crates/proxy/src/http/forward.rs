@@ -14,7 +14,6 @@ use lateen_proxy_core::outlier::{self, Outcome};
 use lateen_proxy_core::retry::Failure;
 use lateen_proxy_core::route::{Chosen, Forward, HostRewrite};
 use smallvec::SmallVec;
-use std::rc::Rc;
 use std::sync::Arc;
 use tokio::time::Instant;
 
@@ -224,7 +223,7 @@ impl Tries {
     fn pick<'t>(&mut self, x: &Exchange<'t>, plan: &Plan<'t>) -> Option<EndpointRef<'t>> {
         let worker = &x.conn.worker;
         if let Discovery::OriginalDst { .. } = plan.cluster.discovery {
-            return Some(EndpointRef::Own(Rc::new(plan.cluster.original_endpoint(x.conn.destination))));
+            return Some(EndpointRef::Own(x.conn.original_endpoint(&plan.cluster.config)));
         }
         let retry = plan.forward.retry.as_ref().filter(|retry| retry.avoid_previous_hosts);
         let context = PickContext {

@@ -10,7 +10,7 @@ use lateen_proxy_core::listener::Listener;
 use lateen_proxy_core::{ConnInfo, Flag};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::Conn;
+use super::{Accepted, Conn};
 use crate::buffer::Inbuf;
 use crate::io::{Io, Stream};
 use crate::sniff::{Sniffed, sniff};
@@ -42,8 +42,7 @@ async fn serve(worker: Rc<Worker>, bound: Arc<Listener>, stream: TcpStream, remo
     let open = worker.opened();
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
-    let original = original(&worker, &bound, &stream, remote, local);
-    let destination = original.unwrap_or(local);
+    let destination = original(&worker, &bound, &stream, remote, local).unwrap_or(local);
     let tables = worker.view.tables();
     let listener = tables.by_destination(&bound, destination).clone();
     drop(tables);
@@ -74,9 +73,8 @@ async fn serve(worker: Rc<Worker>, bound: Arc<Listener>, stream: TcpStream, remo
         }
     };
     let (stream, inbuf, tls) = accepted;
-    let redirected = original.is_some_and(|original| original != local);
-    let conn = Conn { worker, listener, chain, destination, redirected, remote, tls, sni, open };
-    dispatch(conn, stream, inbuf).await;
+    let accepted = Accepted { worker, listener, chain, destination, remote, tls, sni, open };
+    dispatch(accepted.into(), stream, inbuf).await;
 }
 
 fn original(

@@ -1,10 +1,13 @@
 //! A connection from a client, as requests on it see it.
 
+use std::cell::RefCell;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use lateen_proxy_core::chain::FilterChain;
+use lateen_proxy_core::cluster::ClusterConfig;
+use lateen_proxy_core::endpoint::Endpoint;
 use lateen_proxy_core::listener::Listener;
 
 use crate::tls::TlsInfo;
@@ -20,8 +23,6 @@ pub struct Conn {
     pub chain: Arc<FilterChain>,
     /// Where it was meant to go.
     pub destination: SocketAddr,
-    /// Whether it was redirected here, rather than made to this proxy's own address.
-    pub redirected: bool,
     /// The client.
     pub remote: SocketAddr,
     /// What the TLS handshake told, when TLS ends here.
@@ -30,6 +31,35 @@ pub struct Conn {
     pub sni: Option<Arc<str>>,
     /// Counts it as open.
     pub open: Open,
+    /// The endpoint that stands for where it was meant to go, for the cluster that asked last.
+    original: RefCell<Option<(Arc<ClusterConfig>, Rc<Endpoint>)>>,
+}
+
+/// What is known when a connection was accepted.
+pub struct Accepted {
+    /// The worker that serves it.
+    pub worker: Rc<Worker>,
+    /// Its listener.
+    pub listener: Arc<Listener>,
+    /// Its filter chain.
+    pub chain: Arc<FilterChain>,
+    /// Where it was meant to go.
+    pub destination: SocketAddr,
+    /// The client.
+    pub remote: SocketAddr,
+    /// What the TLS handshake told.
+    pub tls: Option<TlsInfo>,
+    /// Server name of TLS.
+    pub sni: Option<Arc<str>>,
+    /// Counts it as open.
+    pub open: Open,
+}
+
+impl From<Accepted> for Conn {
+    fn from(accepted: Accepted) -> Self {
+        let Accepted { worker, listener, chain, destination, remote, tls, sni, open } = accepted;
+        Self { worker, listener, chain, destination, remote, tls, sni, open, original: RefCell::default() }
+    }
 }
 
 impl Conn {
@@ -41,6 +71,19 @@ impl Conn {
     /// The client's SPIFFE identity.
     pub fn principal(&self) -> Option<&str> {
         self.tls.as_ref()?.principal.as_deref()
+    }
+
+    /// The endpoint that stands for where it was meant to go.
+    pub fn original_endpoint(&self, cluster: &Arc<ClusterConfig>) -> Rc<Endpoint> {
+        let mut known = self.original.borrow_mut();
+        if let Some((config, endpoint)) = &*known
+            && Arc::ptr_eq(config, cluster)
+        {
+            return endpoint.clone();
+        }
+        let endpoint = Rc::new(cluster.original_endpoint(self.destination));
+        *known = Some((cluster.clone(), endpoint.clone()));
+        endpoint
     }
 
     /// `http` or `https`.

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 
 use crate::worker::Worker;
 
-pub use conn::Conn;
+pub use conn::{Accepted, Conn};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;

@@ -1,7 +1,8 @@
 //! Shared HTTP/2 connections.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -21,7 +22,8 @@ const CONNECTION_WINDOW: u32 = 16 << 20;
 pub struct Client {
     send: SendRequest<Bytes>,
     facts: Rc<Facts>,
-    open: Rc<std::cell::Cell<bool>>,
+    open: Rc<Cell<bool>>,
+    idle_limit: Option<Duration>,
 }
 
 /// A stream on the connection at hand, when there is one that works.
@@ -39,9 +41,12 @@ pub async fn reuse(slot: &RefCell<Option<Client>>) -> Option<Upstream> {
     None
 }
 
-/// Whether there is a connection.
-pub fn is_open(slot: &RefCell<Option<Client>>) -> bool {
-    slot.borrow().as_ref().is_some_and(|client| client.open.get())
+/// Lets go of a connection that was idle for too long; whether there still is one.
+pub fn sweep(slot: &RefCell<Option<Client>>, idle: Duration) -> bool {
+    let mut slot = slot.borrow_mut();
+    // Streams under way keep the connection open until they end.
+    slot.take_if(|client| !client.open.get() || client.idle_limit.is_some_and(|limit| idle >= limit));
+    slot.is_some()
 }
 
 /// Begins HTTP/2 on a new connection.
@@ -62,7 +67,7 @@ pub async fn open(
         .enable_push(false)
         .handshake::<_, Bytes>(connected.io);
     let (send, connection) = handshake.await.map_err(failed)?;
-    let open = Rc::new(std::cell::Cell::new(true));
+    let open = Rc::new(Cell::new(true));
     let alive = open.clone();
     tokio::task::spawn_local(async move {
         // Its end is what matters; streams are told of errors themselves.
@@ -70,7 +75,7 @@ pub async fn open(
         alive.set(false);
         drop(count);
     });
-    let client = Client { send: send.clone(), facts: facts.clone(), open };
+    let client = Client { send: send.clone(), facts: facts.clone(), open, idle_limit: cluster.idle_timeout };
     *slot.borrow_mut() = Some(client);
     let send = send.ready().await.map_err(failed)?;
     Ok(Upstream::H2(send, facts))

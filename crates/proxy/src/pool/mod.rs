@@ -3,15 +3,16 @@
 mod count;
 mod h2;
 
-use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use lateen_proxy_core::cluster::{Cluster, HttpVersion};
+use lateen_proxy_core::Tables;
+use lateen_proxy_core::cluster::{Cluster, Discovery, HttpVersion};
 use lateen_proxy_core::endpoint::Endpoint;
 use lateen_proxy_core::http::{Alpn, AlpnOverride};
 
@@ -69,12 +70,15 @@ struct Host {
     idle: RefCell<VecDeque<Box<H1Conn>>>,
     h2: RefCell<Option<h2::Client>>,
     dialling: tokio::sync::Mutex<()>,
-    used: std::cell::Cell<Instant>,
+    used: Cell<Instant>,
+    /// It is not among the endpoints of the configuration: it stands for an original destination.
+    unlisted: bool,
 }
 
 /// The connections of one worker.
 #[derive(Default)]
 pub struct Pools {
+    generation: Cell<u64>,
     hosts: RefCell<HashMap<(u64, u64), Rc<Host>>>,
 }
 
@@ -142,7 +146,7 @@ impl Version {
 }
 
 impl Pools {
-    fn host(&self, key: (u64, u64)) -> Rc<Host> {
+    fn host(&self, cluster: &Cluster, key: (u64, u64)) -> Rc<Host> {
         let now = Instant::now();
         let mut hosts = self.hosts.borrow_mut();
         let host = hosts.entry(key).or_insert_with(|| {
@@ -150,7 +154,8 @@ impl Pools {
                 idle: RefCell::default(),
                 h2: RefCell::default(),
                 dialling: tokio::sync::Mutex::default(),
-                used: std::cell::Cell::new(now),
+                used: Cell::new(now),
+                unlisted: matches!(cluster.discovery, Discovery::OriginalDst { .. }),
             })
         });
         host.used.set(now);
@@ -165,7 +170,7 @@ impl Pools {
         endpoint: &Endpoint,
         want: &Want<'_>,
     ) -> Result<Upstream, AcquireError> {
-        let host = self.host((endpoint.id, want.alpn.map_or(0, |alpn| alpn.id)));
+        let host = self.host(cluster, (endpoint.id, want.alpn.map_or(0, |alpn| alpn.id)));
         if want.version != Version::H2
             && !want.fresh
             && let Some(conn) = host.take_idle()
@@ -205,23 +210,32 @@ impl Pools {
         if conn.out.capacity() > crate::buffer::SIZE {
             conn.out = Vec::new();
         }
-        let host = self.host((endpoint.id, alpn.map_or(0, |alpn| alpn.id)));
+        let host = self.host(cluster, (endpoint.id, alpn.map_or(0, |alpn| alpn.id)));
         let mut idle = host.idle.borrow_mut();
         if idle.len() < MAX_IDLE {
             idle.push_back(conn);
         }
     }
 
-    /// Closes connections that were idle for too long or that the other side closed, and forgets unused endpoints.
-    pub fn sweep(&self) {
+    /// Closes connections that were idle for too long, that the other side closed, or whose endpoint is gone, and
+    /// forgets unused endpoints. Requests under way go on.
+    pub fn sweep(&self, tables: &Tables) {
         let now = Instant::now();
-        self.hosts.borrow_mut().retain(|_, host| {
+        let mut listed = None;
+        if self.generation.replace(tables.generation) != tables.generation {
+            let all = tables.clusters().flat_map(|cluster| cluster.endpoints.iter().map(|endpoint| endpoint.id));
+            listed = Some(all.collect::<HashSet<u64>>());
+        }
+        self.hosts.borrow_mut().retain(|(endpoint, _), host| {
+            if listed.as_ref().is_some_and(|listed| !host.unlisted && !listed.contains(endpoint)) {
+                return false;
+            }
             let mut idle = host.idle.borrow_mut();
             idle.retain(|conn| {
                 let expired = conn.idle_limit.is_some_and(|limit| now.duration_since(conn.idle_since) >= limit);
                 !expired && conn.stream.is_quiet()
             });
-            let open = !idle.is_empty() || h2::is_open(&host.h2);
+            let open = !idle.is_empty() || h2::sweep(&host.h2, now.duration_since(host.used.get()));
             drop(idle);
             open || Rc::strong_count(host) > 1 || now.duration_since(host.used.get()) < FORGET
         });
