@@ -22,7 +22,9 @@ const NOBODY: &str = "64999";
 
 /// A running mesh. Dropping it stops it and removes its home.
 pub struct Cluster {
-    home: tempfile::TempDir,
+    /// The user's home; the mesh's state lies in a folder of it.
+    user_home: tempfile::TempDir,
+    home: PathBuf,
     binary: PathBuf,
     user: User,
 }
@@ -33,10 +35,12 @@ impl Cluster {
     /// # Errors
     /// When the binary is missing (`LATEEN_BIN`, else `target/release/lateen`) or `up` fails; the error carries what it said.
     pub fn start(user: User) -> anyhow::Result<Self> {
-        let cluster = Self { home: tempfile::Builder::new().prefix("lateen-e2e-").tempdir()?, binary: binary()?, user };
+        let user_home = tempfile::Builder::new().prefix("lateen-e2e-").tempdir()?;
+        let home = user_home.path().join("state");
+        let cluster = Self { user_home, home, binary: binary()?, user };
         if user == User::Nobody {
             let owner = format!("{NOBODY}:{NOBODY}");
-            run(Command::new("chown").args(["-R", &owner]).arg(cluster.home.path()))?;
+            run(Command::new("chown").args(["-R", &owner]).arg(cluster.user_home.path()))?;
         }
         cluster.up()?;
         Ok(cluster)
@@ -78,20 +82,20 @@ impl Cluster {
                 command
             }
         };
-        command.args(args).env("LATEEN_HOME", self.home.path()).env("HOME", self.home.path());
+        command.args(args).env("LATEEN_HOME", &self.home).env("HOME", self.user_home.path());
         command
     }
 
     /// The real `kubectl`, pointed at this mesh.
     #[must_use]
     pub fn kubectl(&self) -> Kubectl {
-        Kubectl::new(self.home.path().join("kubeconfig"), self.home.path().to_path_buf())
+        Kubectl::new(self.home.join("kubeconfig"), self.user_home.path().to_path_buf())
     }
 
     /// Where this mesh keeps its state.
     #[must_use]
     pub fn home(&self) -> &Path {
-        self.home.path()
+        &self.home
     }
 }
 
@@ -109,7 +113,7 @@ impl Drop for Cluster {
 impl Cluster {
     /// A failing test shows the end of the mesh's own logs, since the home is about to go.
     fn keep_logs(&self) {
-        let Ok(entries) = std::fs::read_dir(self.home.path().join("logs")) else {
+        let Ok(entries) = std::fs::read_dir(self.home.join("logs")) else {
             return;
         };
         for path in entries.flatten().map(|entry| entry.path()).filter(|path| path.is_file()) {

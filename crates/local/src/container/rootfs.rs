@@ -15,12 +15,13 @@ use super::{devices, etc};
 
 const NONE: Option<&str> = None;
 /// Where a distribution keeps programs and libraries, besides `/usr`.
-const PROGRAMS: [&str; 8] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "opt", "nix"];
+const PROGRAMS: [&str; 7] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32", "nix"];
 /// Directories that every container has of its own.
-const OWN: [(&str, u32); 13] = [
+const OWN: [(&str, u32); 14] = [
     ("dev", 0o755),
     ("etc", 0o755),
     ("home", 0o755),
+    ("opt", 0o755),
     ("proc", 0o555),
     ("root", 0o700),
     ("run", 0o755),
@@ -64,6 +65,10 @@ fn builtin(root: &Path, applets: &[String]) -> io::Result<()> {
             show(&source, &root.join(name))?;
         }
     }
+    // Entry by entry, so that volumes can be mounted beside them.
+    if Path::new("/opt").is_dir() {
+        children(Path::new("/opt"), &root.join("opt"), &[])?;
+    }
     children(Path::new("/usr"), &root.join("usr"), &["local"])?;
     let local = root.join("usr/local");
     fs::create_dir(&local)?;
@@ -92,7 +97,7 @@ fn programs(root: &Path, applets: &[String]) -> io::Result<()> {
 /// All of the host but what a container has of its own and the cluster's state.
 fn host(root: &Path, hidden: &Path) -> io::Result<()> {
     let own = ["dev", "etc", "proc", "run", "sys", "tmp", "var", "lost+found"];
-    for made in ["home", "root", "usr"] {
+    for made in ["home", "opt", "root", "usr"] {
         fs::remove_dir(root.join(made))?;
     }
     children(Path::new("/"), root, &own)?;
