@@ -235,8 +235,9 @@ fn call(raw: &RawCall) -> anyhow::Result<Call> {
 fn check_routes(tables: &Tables, file: &File) -> Result<(), String> {
     let table = tables.route_table_by_name(&file.route_table);
     for (host, expected) in file.hosts.iter().flatten() {
-        let found =
-            table.host(host).filter(|found| *found.name == *host || found.name.starts_with(&format!("{host}:")));
+        let found = table
+            .and_then(|table| table.host(host))
+            .filter(|found| *found.name == *host || found.name.starts_with(&format!("{host}:")));
         let reached: Option<BTreeSet<String>> = found.map(|host| {
             let actions = host.routes.iter().filter_map(|route| match &route.action {
                 Action::Forward(forward) => Some(forward.target.clusters().collect::<Vec<_>>()),
