@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
@@ -58,8 +58,10 @@ pub fn kill(home: &Path, select: impl Fn(&Process) -> bool) -> anyhow::Result<()
     let chosen: Vec<_> = of_mesh(home)?.into_iter().filter(|process| select(process)).collect();
     ensure!(!chosen.is_empty(), "no such process in the mesh");
     for process in chosen {
-        let status = Command::new("kill").args(["-9", &process.pid.to_string()]).status()?;
-        ensure!(status.success(), "kill -9 {}: {status}", process.pid);
+        let status = Command::new("kill").args(["-9", &process.pid.to_string()]).stderr(Stdio::null()).status()?;
+        // The end of one may already have been the end of others.
+        let gone = !Path::new(&format!("/proc/{}", process.pid)).exists();
+        ensure!(status.success() || gone, "kill -9 {}: {status}", process.pid);
     }
     Ok(())
 }
