@@ -1,5 +1,8 @@
 //! Becoming the user a container runs as, with no more rights than it was given.
 
+use std::fs::File;
+use std::os::unix::fs::{FileTypeExt, fchown};
+
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::sys::prctl::set_no_new_privs;
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
@@ -8,6 +11,9 @@ use super::spec::Identity;
 
 /// Gives up everything that the identity doesn't have. There is no way back.
 pub(super) fn assume(identity: &Identity) -> Result<(), String> {
+    if identity.many_ids {
+        own_streams(identity)?;
+    }
     let kept = kept(identity)?;
     drop_bounding(&kept).map_err(|e| format!("drop capabilities: {e}"))?;
     become_user(identity)?;
@@ -18,6 +24,20 @@ pub(super) fn assume(identity: &Identity) -> Result<(), String> {
     }
     if !identity.privileged {
         set_no_new_privs().map_err(|e| format!("set no_new_privs: {e}"))?;
+    }
+    Ok(())
+}
+
+/// Gives the pipes of its output to the user, so that a program may open `/dev/stdout` again. Only pipes: anything else
+/// may be a file of the machine.
+fn own_streams(identity: &Identity) -> Result<(), String> {
+    for name in ["stdout", "stderr"] {
+        let stream = File::options().write(true).open(format!("/dev/{name}"));
+        let Ok(stream) = stream else { continue };
+        if stream.metadata().is_ok_and(|found| found.file_type().is_fifo()) {
+            fchown(&stream, Some(identity.uid), Some(identity.gid))
+                .map_err(|e| format!("hand over {name} to user {}: {e}", identity.uid))?;
+        }
     }
     Ok(())
 }
