@@ -1,10 +1,21 @@
-//! The guide's pages, run as they stand: every `sh` block in order; the `text` block behind it must be in its output.
+//! The pages of the documentation, run as they stand: every `sh` block in order; the `text` block behind it must be in its output.
 
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, ensure};
 use lateen_testkit::cluster::{Cluster, User, repository};
+
+/// The pages with commands, in an order in which they can be run.
+const PAGES: [&str; 7] = [
+    "guide/3-mini-mesh",
+    "guide/4-injection",
+    "guide/5-routing",
+    "guide/6-mutual-tls",
+    "commands",
+    "errors",
+    "guide/11-cleanup",
+];
 
 /// A block of commands and what a reader is told to see.
 #[derive(Debug, Default)]
@@ -14,10 +25,10 @@ struct Step {
 }
 
 #[test]
-fn every_page_of_the_guide() -> anyhow::Result<()> {
+fn every_page_with_commands() -> anyhow::Result<()> {
     let cluster = Cluster::start(User::Root)?;
-    for page in ["3-mini-mesh", "4-injection", "5-routing", "6-mutual-tls", "11-cleanup"] {
-        let path = repository().join(format!("docs/guide/{page}.md"));
+    for page in PAGES {
+        let path = repository().join(format!("docs/{page}.md"));
         let steps = steps(&std::fs::read_to_string(&path)?);
         ensure!(!steps.is_empty(), "{page} has no commands");
         for step in steps {
