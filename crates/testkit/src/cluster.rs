@@ -1,5 +1,6 @@
 //! A whole mesh for one test: started in a home of its own, gone when the test ends, also when it fails.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use anyhow::{Context, ensure};
 
 use crate::kubectl::Kubectl;
 
-/// Who runs the mesh.
+/// Who runs the mesh. Tests that are not run by root run everything as whoever runs them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum User {
     /// Root, with a range of user ids in the sandbox.
@@ -37,8 +38,12 @@ impl Cluster {
     pub fn start(user: User) -> anyhow::Result<Self> {
         let user_home = tempfile::Builder::new().prefix("lateen-e2e-").tempdir()?;
         let home = user_home.path().join("state");
-        let cluster = Self { user_home, home, binary: binary()?, user };
-        if user == User::Nobody {
+        let mut cluster = Self { user_home, home, binary: binary()?, user };
+        if user == User::Nobody && we_are_root() {
+            // The checkout may lie where that user can't look.
+            let copy = cluster.user_home.path().join("lateen");
+            std::fs::copy(&cluster.binary, &copy)?;
+            cluster.binary = copy;
             let owner = format!("{NOBODY}:{NOBODY}");
             run(Command::new("chown").args(["-R", &owner]).arg(cluster.user_home.path()))?;
         }
@@ -75,12 +80,12 @@ impl Cluster {
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = match self.user {
-            User::Root => Command::new(&self.binary),
-            User::Nobody => {
+            User::Nobody if we_are_root() => {
                 let mut command = Command::new("setpriv");
                 command.args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"]).arg(&self.binary);
                 command
             }
+            _ => Command::new(&self.binary),
         };
         command.args(args).env("LATEEN_HOME", &self.home).env("HOME", self.user_home.path());
         command
@@ -152,6 +157,10 @@ pub fn repository() -> PathBuf {
         .nth(2)
         .expect("crates/testkit lies in the repository")
         .to_path_buf()
+}
+
+fn we_are_root() -> bool {
+    std::fs::metadata("/proc/self").is_ok_and(|found| found.uid() == 0)
 }
 
 fn binary() -> anyhow::Result<PathBuf> {
