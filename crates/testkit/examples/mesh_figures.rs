@@ -38,8 +38,8 @@ fn three_deployments(kubectl: &Kubectl) -> anyhow::Result<()> {
     kubectl.apply(&repository().join("samples/guide/frontend.yaml"))?;
     kubectl.run(&["wait", "deployment", "--all", "--for=condition=Available", "--timeout=60s"])?;
     println!("guide's deployments, apply to ready {:>8.2} s", start.elapsed().as_secs_f64());
-    kubectl.run(&["delete", "deployment,service", "db", "backend", "frontend", "--wait=false"])?;
-    Ok(())
+    kubectl.run(&["delete", "deployment,service", "db", "backend", "frontend"])?;
+    kubectl.run(&["wait", "pod", "--for=delete", "--all", "--timeout=60s"]).map(drop)
 }
 
 /// Sizes in MiB from `/proc/PID/smaps_rollup`.
