@@ -76,5 +76,8 @@ need cc gcc
 need kubectl kubernetes-client
 minor=$(kubectl_minor)
 [ -n "$minor" ] && [ "$minor" -lt 20 ] && fail_with_command "kubectl 1.20 or newer (found 1.$minor)" "sudo apt-get install kubernetes-client"
-[ "$purpose" = test ] && need_envoy
+if [ "$purpose" = test ]; then
+  need ip iproute2
+  need_envoy
+fi
 exit 0
