@@ -1,12 +1,15 @@
 //! `v4.channel.k8s.io` and `v5.channel.k8s.io`: the streams of one process over one WebSocket.
 //! Each message starts with the number of its stream.
 
+use std::time::Duration;
+
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
 
 use super::exec::{Process, Resizes};
 use super::query::Wanted;
@@ -23,6 +26,8 @@ const RESIZE: u8 = 4;
 /// In version 5: the other end closes the stream named by the next byte.
 const CLOSE: u8 = 255;
 
+/// kubectl (seen with 1.32) drops what arrives before it has registered its streams, right after the upgrade.
+const CLIENT_SETTLES: Duration = Duration::from_millis(20);
 const BUFFER: usize = 32 * 1024;
 const NORMAL_CLOSURE: u16 = 1000;
 
@@ -105,6 +110,7 @@ async fn pump(mut from: DuplexStream, channel: u8, out: mpsc::Sender<Bytes>) {
 
 /// Send messages until all streams have ended, then close the connection.
 async fn send(mut sink: SplitSink<WebSocket, Message>, mut outgoing: mpsc::Receiver<Bytes>, first: u8) {
+    sleep(CLIENT_SETTLES).await;
     // An empty message tells the client that the streams are open.
     let opened = Message::Binary(Bytes::copy_from_slice(&[first]));
     if sink.send(opened).await.is_err() {
