@@ -2,6 +2,7 @@
 
 pub mod cidr;
 pub mod duration;
+pub mod grpc;
 pub mod host;
 pub mod identity;
 pub mod labels;

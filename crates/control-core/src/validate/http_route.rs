@@ -1,5 +1,7 @@
 //! One HTTP route of a VirtualService.
 
+use lateen_mesh::grpc::STATUSES;
+
 use super::{
     cursor::{At, Report},
     header, names, port,
@@ -214,33 +216,13 @@ fn check_abort(abort: &At<'_>, report: &mut Report) {
         report.error(&status, "HTTP status must be between 200 and 600");
     }
     let grpc = abort.get("grpcStatus");
-    if grpc.is_set() && !GRPC_STATUSES.contains(&grpc.text()) {
+    if grpc.is_set() && !STATUSES.contains(&grpc.text()) {
         report.error(&grpc, format!("{:?} is not a gRPC status", grpc.text()));
     }
     if abort.count(&["httpStatus", "grpcStatus", "http2Error"]) != 1 {
         report.error(abort, "needs one of httpStatus and grpcStatus");
     }
 }
-
-const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 fn check_mirrors(at: &At<'_>, report: &mut Report) {
     if at.has("mirror") {

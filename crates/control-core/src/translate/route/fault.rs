@@ -7,30 +7,10 @@ use lateen_api::envoy::envoy::extensions::filters::http::cors::v3::CorsPolicy;
 use lateen_api::envoy::envoy::extensions::filters::http::fault::v3 as proto;
 use lateen_api::google::protobuf::Any;
 use lateen_api::istio as api;
+use lateen_mesh::grpc::STATUSES;
 
 use super::matching::string_matcher;
 use crate::translate::wire::{any, flag, parse_duration, percent};
-
-/// Names of gRPC statuses, in the order of their codes.
-const GRPC_STATUSES: [&str; 17] = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-];
 
 /// The settings of filters that a rule asks for.
 pub fn filter_settings(rule: &api::HttpRoute) -> HashMap<String, Any> {
@@ -64,7 +44,7 @@ fn delay(wanted: &api::FaultDelay) -> Option<common::FaultDelay> {
 fn abort(wanted: &api::FaultAbort) -> Option<proto::FaultAbort> {
     use proto::fault_abort::ErrorType;
     let by_name = |name: &str| {
-        let code = GRPC_STATUSES.iter().position(|s| s.eq_ignore_ascii_case(name))?;
+        let code = STATUSES.iter().position(|s| s.eq_ignore_ascii_case(name))?;
         u32::try_from(code).ok()
     };
     let error = match (wanted.http_status, wanted.grpc_status.as_deref()) {
