@@ -1,11 +1,31 @@
-//! Questions that several controllers ask about a pod.
+//! Making pods, and questions that several controllers ask about them.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::object::Meta;
+use super::api::OwnerKind;
+use super::object::{Meta, controller_ref};
+
+/// A new pod by the template of the object that will own it.
+#[must_use]
+pub fn by_template(owner: &Value, kind: OwnerKind) -> Value {
+    let template = &owner["spec"]["template"];
+    let mut pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": template["metadata"],
+        "spec": template["spec"],
+    });
+    if !pod["metadata"].is_object() {
+        pod["metadata"] = json!({});
+    }
+    pod["metadata"]["generateName"] = format!("{}-", owner.name()).into();
+    pod["metadata"]["namespace"] = owner.namespace().into();
+    pod["metadata"]["ownerReferences"] = json!([controller_ref(owner, kind.api_version, kind.kind)]);
+    pod
+}
 
 /// Whether all containers have ended for good.
 #[must_use]

@@ -8,7 +8,7 @@ use lateen_apiserver::{Object, Status, gvr};
 use serde_json::{Value, json};
 
 use super::api::{Api, Key, OwnerKind};
-use super::object::{Meta, controller_ref, set_condition};
+use super::object::{Meta, set_condition};
 use super::pods;
 use super::queue::{Next, Reconcile};
 use crate::clock::{Clock, stamp};
@@ -62,7 +62,7 @@ impl ReplicaSets {
     }
 
     async fn create(&self, set: &Object) -> Result<Object, Status> {
-        match self.api.create(&gvr::PODS, pod_of(set)).await {
+        match self.api.create(&gvr::PODS, pods::by_template(set, OWNER)).await {
             Ok(pod) => {
                 let text = format!("Created pod: {}", pod.name());
                 self.events.record(set, Type::Normal, "SuccessfulCreate", &text);
@@ -102,24 +102,6 @@ impl Reconcile for ReplicaSets {
 
 fn wanted(set: &Value) -> i64 {
     set.int("/spec/replicas").unwrap_or(1)
-}
-
-/// A new pod by the set's template.
-fn pod_of(set: &Value) -> Value {
-    let template = &set["spec"]["template"];
-    let mut pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": template["metadata"],
-        "spec": template["spec"],
-    });
-    if !pod["metadata"].is_object() {
-        pod["metadata"] = json!({});
-    }
-    pod["metadata"]["generateName"] = format!("{}-", set.name()).into();
-    pod["metadata"]["namespace"] = set.namespace().into();
-    pod["metadata"]["ownerReferences"] = json!([controller_ref(set, OWNER.api_version, OWNER.kind)]);
-    pod
 }
 
 /// Orders pods by who goes first: those that serve least, then the youngest.
@@ -226,7 +208,7 @@ mod tests {
                 "spec": {"containers": [{"name": "c"}]},
             }},
         });
-        let pod = pod_of(&set);
+        let pod = pods::by_template(&set, OWNER);
         assert_eq!(pod["metadata"]["generateName"], "web-abc-");
         assert_eq!(pod.label("app"), Some("web"));
         assert_eq!(pod.annotation("a"), Some("b"));

@@ -3,11 +3,11 @@
 mod plan;
 
 use lateen_apiserver::{Object, Status, gvr};
-use serde_json::{Value, json};
 
 use self::plan::{Outcome, Plan};
 use super::api::{Api, Key, OwnerKind};
-use super::object::{Meta, controller_ref};
+use super::object::Meta;
+use super::pods;
 use super::queue::{Next, Reconcile};
 use crate::clock::Clock;
 use crate::events::{Recorder, Type};
@@ -35,7 +35,7 @@ impl Jobs {
         let pods = self.api.claim(&gvr::PODS, job, OWNER).await?;
         let plan = plan::plan(job, &pods, self.clock.now());
         for _ in 0..plan.create {
-            let pod = self.api.create(&gvr::PODS, pod_of(job)).await?;
+            let pod = self.api.create(&gvr::PODS, pods::by_template(job, OWNER)).await?;
             let text = format!("Created pod: {}", pod.name());
             self.events.record(job, Type::Normal, "SuccessfulCreate", &text);
         }
@@ -65,24 +65,6 @@ impl Jobs {
             _ => {}
         }
     }
-}
-
-/// A new pod by the Job's template.
-fn pod_of(job: &Value) -> Value {
-    let template = &job["spec"]["template"];
-    let mut pod = json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": template["metadata"],
-        "spec": template["spec"],
-    });
-    if !pod["metadata"].is_object() {
-        pod["metadata"] = json!({});
-    }
-    pod["metadata"]["generateName"] = format!("{}-", job.name()).into();
-    pod["metadata"]["namespace"] = job.namespace().into();
-    pod["metadata"]["ownerReferences"] = json!([controller_ref(job, OWNER.api_version, OWNER.kind)]);
-    pod
 }
 
 impl Reconcile for Jobs {
