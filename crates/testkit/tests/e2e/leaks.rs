@@ -1,11 +1,13 @@
 //! `lateen down` leaves the machine as it was.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::ensure;
 use lateen_testkit::cluster::{Cluster, User, eventually};
+use lateen_testkit::processes;
 
 use crate::mini_mesh;
 
@@ -43,7 +45,15 @@ fn down_leaves_nothing() -> anyhow::Result<()> {
         let cluster = Cluster::start(user)?;
         mini_mesh::apply(&cluster.kubectl())?;
         let home = cluster.home().display().to_string();
+        // Containers' processes don't carry the home in their environment: their ids are taken while they live.
+        let processes: Vec<_> = processes::of_mesh(cluster.home())?.iter().map(|process| process.pid).collect();
+        ensure!(processes.len() > 10, "a mesh with five pods has more processes than {processes:?}");
         cluster.down()?;
+        eventually(Duration::from_secs(5), || {
+            let alive: Vec<_> = processes.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
+            ensure!(alive.is_empty(), "{user:?} left the processes {alive:?}");
+            Ok(())
+        })?;
         eventually(Duration::from_secs(5), || {
             let left: Vec<_> = traces(&home)?.difference(&before).cloned().collect();
             ensure!(left.is_empty(), "{user:?} left: {left:#?}");
