@@ -9,7 +9,52 @@ pub struct Format(Vec<Piece>);
 #[derive(Debug, Clone)]
 enum Piece {
     Text(Box<str>),
-    Operator { name: Box<str>, argument: Option<Box<str>>, limit: Option<usize> },
+    Operator(Operator),
+}
+
+/// What stands between two percent signs: `NAME(argument):limit`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    /// The name.
+    pub name: Box<str>,
+    /// What stands in parentheses.
+    pub argument: Option<Box<str>>,
+    /// The longest value, in bytes.
+    pub limit: Option<usize>,
+}
+
+/// A part of a format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Part<'a> {
+    /// Text that stands for itself.
+    Text(&'a str),
+    /// An operator.
+    Operator(Operator),
+    /// A percent sign that begins no operator.
+    StrayPercent,
+}
+
+/// Takes a format apart; `%%` is text. As Envoy's command operators are written.
+pub fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let Some(after) = rest.strip_prefix('%') else {
+            let end = rest.find('%').unwrap_or(rest.len());
+            let (literal, tail) = rest.split_at(end);
+            rest = tail;
+            return (!literal.is_empty()).then_some(Part::Text(literal));
+        };
+        if let Some(tail) = after.strip_prefix('%') {
+            rest = tail;
+            return Some(Part::Text("%"));
+        }
+        let Some(end) = operator_end(after) else {
+            rest = after;
+            return Some(Part::StrayPercent);
+        };
+        rest = &after[end + 1..];
+        Some(Part::Operator(operator(&after[..end])))
+    })
 }
 
 /// Gives the values that stand for operators.
@@ -27,26 +72,12 @@ impl Format {
     /// Compiles `text`.
     pub fn new(text: &str) -> Result<Self, FormatError> {
         let mut pieces = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            literal.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix('%') {
-                literal.push('%');
-                rest = after;
-                continue;
+        for part in parts(text) {
+            match part {
+                Part::Text(text) => push_text(&mut pieces, text),
+                Part::Operator(operator) => pieces.push(Piece::Operator(operator)),
+                Part::StrayPercent => return Err(FormatError(text.into())),
             }
-            let end = operator_end(rest).ok_or_else(|| FormatError(text.into()))?;
-            if !literal.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut literal).into()));
-            }
-            pieces.push(operator(&rest[..end]));
-            rest = &rest[end + 1..];
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            pieces.push(Piece::Text(literal.into()));
         }
         Ok(Self(pieces))
     }
@@ -69,7 +100,7 @@ impl Format {
         for piece in &self.0 {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Operator { name, argument, limit } => {
+                Piece::Operator(Operator { name, argument, limit }) => {
                     let value = operators.operator(name, argument.as_deref());
                     let value = value.as_deref().unwrap_or(empty);
                     out.push_str(truncated(value, *limit));
@@ -77,6 +108,14 @@ impl Format {
             }
         }
         Cow::Owned(out)
+    }
+}
+
+/// Neighbouring texts are one piece, so that a text with `%%` is still a constant.
+fn push_text(pieces: &mut Vec<Piece>, text: &str) {
+    match pieces.last_mut() {
+        Some(Piece::Text(before)) => *before = [before, text].concat().into(),
+        _ => pieces.push(Piece::Text(text.into())),
     }
 }
 
@@ -88,12 +127,13 @@ fn truncated(value: &str, limit: Option<usize>) -> &str {
     &value[..end]
 }
 
+/// Where an operator ends: an argument, such as a form of time, may contain percent signs.
 fn operator_end(rest: &str) -> Option<usize> {
-    let mut depth = 0;
+    let mut depth = 0u32;
     for (i, byte) in rest.bytes().enumerate() {
         match byte {
             b'(' => depth += 1,
-            b')' => depth -= 1,
+            b')' => depth = depth.saturating_sub(1),
             b'%' if depth == 0 => return (i > 0).then_some(i),
             _ => {}
         }
@@ -101,7 +141,7 @@ fn operator_end(rest: &str) -> Option<usize> {
     None
 }
 
-fn operator(text: &str) -> Piece {
+fn operator(text: &str) -> Operator {
     let name_end = text.find(['(', ':']).unwrap_or(text.len());
     let (name, mut rest) = text.split_at(name_end);
     let mut argument = None;
@@ -111,7 +151,7 @@ fn operator(text: &str) -> Piece {
         rest = inner.get(close + 1..).unwrap_or_default();
     }
     let limit = rest.strip_prefix(':').and_then(|digits| digits.parse().ok());
-    Piece::Operator { name: name.into(), argument, limit }
+    Operator { name: name.into(), argument, limit }
 }
 
 #[cfg(test)]

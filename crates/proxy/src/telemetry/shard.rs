@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lateen_proxy_core::listener::AccessLog;
 
-use super::access_log::{AccessLogs, Compiled};
+use super::access_log::{AccessLogs, Compiled, WorkerSinks};
 use super::identity::Identity;
 use super::key::{self, Key};
 use super::labels::labels;
@@ -24,7 +24,8 @@ const MAX_LOGS: usize = 256;
 pub(super) struct Shard {
     by_key: HashMap<u64, (Key, Arc<Series>)>,
     by_labels: HashMap<Box<str>, Arc<Series>>,
-    logs: HashMap<usize, (Arc<AccessLog>, Arc<Compiled>)>,
+    logs: HashMap<usize, (Arc<AccessLog>, Compiled)>,
+    sinks: WorkerSinks,
 }
 
 impl Shard {
@@ -68,7 +69,7 @@ impl Shard {
             }
             let entry = self.logs.entry(address);
             // The entry keeps the log alive, so that its address stays its own.
-            let (_, compiled) = entry.or_insert_with(|| (log.clone(), logs.compile(log)));
+            let (_, compiled) = entry.or_insert_with(|| (log.clone(), logs.compile(log, &mut self.sinks)));
             logs.write(compiled, record);
         }
     }

@@ -1,5 +1,6 @@
 //! The form of a line.
 
+use lateen_proxy_core::format::{Part, parts};
 use lateen_proxy_core::listener::LogFormat;
 
 use super::operator::Operator;
@@ -66,32 +67,12 @@ fn keep_one_line(out: &mut [u8], start: usize) {
 impl Template {
     /// A single percent sign that begins no operator stands for itself.
     pub(super) fn compile(text: &str) -> Template {
-        let mut pieces = Vec::new();
-        let mut literal = String::new();
-        let mut rest = text;
-        while let Some(at) = rest.find('%') {
-            literal.push_str(&rest[..at]);
-            rest = &rest[at + 1..];
-            if let Some(after) = rest.strip_prefix('%') {
-                literal.push('%');
-                rest = after;
-                continue;
-            }
-            let Some(end) = operator_end(rest) else {
-                literal.push('%');
-                continue;
-            };
-            if !literal.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(&mut literal).into()));
-            }
-            pieces.push(Piece::Operator(Operator::parse(&rest[..end])));
-            rest = &rest[end + 1..];
-        }
-        literal.push_str(rest);
-        if !literal.is_empty() {
-            pieces.push(Piece::Text(literal.into()));
-        }
-        Template(pieces)
+        let pieces = parts(text).map(|part| match part {
+            Part::Text(text) => Piece::Text(text.into()),
+            Part::StrayPercent => Piece::Text("%".into()),
+            Part::Operator(operator) => Piece::Operator(Operator::new(&operator)),
+        });
+        Template(pieces.collect())
     }
 
     fn write(&self, record: &Record<'_>, out: &mut Vec<u8>) {
@@ -114,20 +95,6 @@ impl Template {
             _ => None,
         }
     }
-}
-
-/// Where an operator ends: a strftime argument may contain percent signs.
-fn operator_end(rest: &str) -> Option<usize> {
-    let mut depth = 0u32;
-    for (i, byte) in rest.bytes().enumerate() {
-        match byte {
-            b'(' => depth += 1,
-            b')' => depth = depth.saturating_sub(1),
-            b'%' if depth == 0 => return (i > 0).then_some(i),
-            _ => {}
-        }
-    }
-    None
 }
 
 fn json_string(text: &str) -> String {

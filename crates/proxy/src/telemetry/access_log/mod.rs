@@ -12,8 +12,9 @@ use lateen_proxy_core::listener::AccessLog;
 use crate::record::Record;
 use format::LineFormat;
 use sink::Sinks;
+pub(super) use sink::WorkerSinks;
 
-/// A log with its form made ready.
+/// A log with its form made ready, for one worker.
 pub struct Compiled {
     log: Arc<AccessLog>,
     format: LineFormat,
@@ -31,10 +32,10 @@ impl AccessLogs {
         AccessLogs { sinks: Sinks::start() }
     }
 
-    /// Makes a log's form ready.
-    pub(super) fn compile(&self, log: &Arc<AccessLog>) -> Arc<Compiled> {
+    /// Makes a log's form ready for a worker.
+    pub(super) fn compile(&self, log: &Arc<AccessLog>, worker: &mut WorkerSinks) -> Compiled {
         let format = LineFormat::compile(&log.format);
-        Arc::new(Compiled { log: log.clone(), format, sink: self.sinks.open(&log.path) })
+        Compiled { log: log.clone(), format, sink: self.sinks.open(&log.path, worker) }
     }
 
     /// Writes a record, if the log wants it.

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::net::SocketAddr;
 
+use lateen_proxy_core::format;
+
 use crate::record::Record;
 
 /// What is asked.
@@ -51,19 +53,9 @@ pub(super) struct Operator {
 }
 
 impl Operator {
-    /// Reads what stands between percent signs.
-    pub(super) fn parse(text: &str) -> Operator {
-        let name_end = text.find(['(', ':']).unwrap_or(text.len());
-        let (name, rest) = text.split_at(name_end);
-        let (argument, rest) = match rest.strip_prefix('(') {
-            Some(inner) => match inner.rfind(')') {
-                Some(end) => (Some(&inner[..end]), &inner[end + 1..]),
-                None => (Some(inner), ""),
-            },
-            None => (None, rest),
-        };
-        let limit = rest.strip_prefix(':').and_then(|digits| digits.parse().ok());
-        Operator { field: field(name, argument), limit }
+    /// Finds out which field is asked for.
+    pub(super) fn new(written: &format::Operator) -> Operator {
+        Operator { field: field(&written.name, written.argument.as_deref()), limit: written.limit }
     }
 
     /// Whether the value is a number.
