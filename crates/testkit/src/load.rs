@@ -1,5 +1,6 @@
 //! A steady stream of requests from a pod while something else happens to the mesh.
 
+use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context;
@@ -10,7 +11,7 @@ use crate::kubectl::Kubectl;
 pub struct Load {
     child: Child,
     kubectl: Kubectl,
-    pod: String,
+    client: Vec<String>,
 }
 
 /// What became of the requests of a [`Load`].
@@ -20,25 +21,30 @@ pub struct Outcome {
     pub ok: usize,
     /// Every other line: a status, or `000` where no answer came.
     pub failed: Vec<String>,
+    /// The values of the header `server` in answers with 200; a sidecar puts its own there.
+    pub servers: BTreeSet<String>,
 }
 
 /// Runs in the pod: asks until the file appears, at most 5 s for each request.
 const SCRIPT: &str = r#"
 rm -f /tmp/load-stop
 while [ ! -e /tmp/load-stop ]; do
-  curl -s -o /dev/null -m 5 -w '%{http_code}\n' "$0"
+  curl -s -o /dev/null -m 5 -w '%{http_code} %header{server}\n' "$0"
 done
 "#;
 
 impl Load {
-    /// Starts asking for `url` from deployment `from`.
+    /// Starts asking for `url` from a pod that has a container `curl`; `client` is what `kubectl exec` takes: `deploy/curl`,
+    /// or `-n NAMESPACE deploy/curl`.
     ///
     /// # Errors
     /// When `kubectl exec` can't be started.
-    pub fn start(kubectl: &Kubectl, from: &str, url: &str) -> anyhow::Result<Self> {
-        let mut command: Command = kubectl.command(&["exec", from, "-c", "curl", "--", "sh", "-c", SCRIPT, url]);
+    pub fn start(kubectl: &Kubectl, client: &[&str], url: &str) -> anyhow::Result<Self> {
+        let args = [&["exec", "-c", "curl"], client, &["--", "sh", "-c", SCRIPT, url]].concat();
+        let mut command: Command = kubectl.command(&args);
         let child = command.stdout(Stdio::piped()).spawn().context("kubectl exec")?;
-        Ok(Self { child, kubectl: kubectl.clone(), pod: from.to_owned() })
+        let client = client.iter().map(ToString::to_string).collect();
+        Ok(Self { child, kubectl: kubectl.clone(), client })
     }
 
     /// Ends the stream and counts.
@@ -46,12 +52,14 @@ impl Load {
     /// # Errors
     /// When the pod can't be reached any more.
     pub fn stop(self) -> anyhow::Result<Outcome> {
-        self.kubectl.exec(&self.pod, &["touch", "/tmp/load-stop"])?;
+        let client: Vec<&str> = self.client.iter().map(String::as_str).collect();
+        self.kubectl.run(&[&["exec", "-c", "curl"], &client[..], &["--", "touch", "/tmp/load-stop"]].concat())?;
         let output = self.child.wait_with_output()?;
         let mut outcome = Outcome::default();
         for line in String::from_utf8_lossy(&output.stdout).lines() {
-            if line == "200" {
+            if let Some(server) = line.strip_prefix("200 ") {
                 outcome.ok += 1;
+                outcome.servers.insert(server.to_owned());
             } else {
                 outcome.failed.push(line.to_owned());
             }

@@ -107,23 +107,26 @@ fn lifecycle(settings: &Settings<'_>) -> Option<Value> {
 }
 
 /// TPROXY keeps the client's address on the connection to the application, which takes root and NET_ADMIN; marking
-/// sockets takes NET_ADMIN.
+/// sockets takes NET_ADMIN. Where sockets are marked there is no second user id, so none is asked for.
 fn security_context(settings: &Settings<'_>) -> Value {
     let privileged = settings.options.proxy.privileged;
     let transparent = settings.interception == "TPROXY";
-    let mut capabilities = json!({ "drop": ["ALL"] });
-    if transparent || settings.options.capture.by_mark {
-        capabilities["add"] = json!(["NET_ADMIN"]);
-    }
-    json!({
+    let by_mark = settings.options.capture.by_mark;
+    let mut context = json!({
         "allowPrivilegeEscalation": privileged,
-        "capabilities": capabilities,
+        "capabilities": { "drop": ["ALL"] },
         "privileged": privileged,
         "readOnlyRootFilesystem": true,
-        "runAsGroup": settings.gid,
-        "runAsNonRoot": !transparent,
-        "runAsUser": if transparent { 0 } else { settings.uid },
-    })
+    });
+    if transparent || by_mark {
+        context["capabilities"]["add"] = json!(["NET_ADMIN"]);
+    }
+    if !by_mark {
+        context["runAsGroup"] = json!(settings.gid);
+        context["runAsNonRoot"] = json!(!transparent);
+        context["runAsUser"] = json!(if transparent { 0 } else { settings.uid });
+    }
+    context
 }
 
 /// A transparent proxy stays root even where the pod asks for another user: that user is for the application's side

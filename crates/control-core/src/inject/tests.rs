@@ -82,6 +82,7 @@ fn capture_by_mark_is_told_to_both_sides() {
     assert!(args.windows(2).any(|pair| pair == ["--proxy-mark", "1337"]), "{args:?}");
     assert_eq!(env(proxy, "LATEEN_CAPTURE_MARK"), "1337");
     assert_eq!(proxy["securityContext"]["capabilities"]["add"], json!(["NET_ADMIN"]));
+    assert_eq!(proxy["securityContext"]["runAsUser"], json!(null), "there is no second user to run as");
 }
 
 #[test]

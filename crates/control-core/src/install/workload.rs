@@ -50,7 +50,7 @@ pub(super) fn deployment(options: &InstallOptions) -> Value {
                 },
                 "spec": {
                     "serviceAccountName": "istiod",
-                    "securityContext": { "fsGroup": 1337 },
+                    "securityContext": if has_user_ids(options) { json!({ "fsGroup": 1337 }) } else { json!({}) },
                     "containers": [container(options)],
                     "volumes": [{
                         "name": "istio-token",
@@ -66,6 +66,11 @@ pub(super) fn deployment(options: &InstallOptions) -> Value {
             },
         },
     })
+}
+
+/// Where the proxy is known by a mark, that is because the cluster has a single user id.
+fn has_user_ids(options: &InstallOptions) -> bool {
+    !options.capture_by_mark
 }
 
 fn container(options: &InstallOptions) -> Value {
@@ -90,14 +95,16 @@ fn container(options: &InstallOptions) -> Value {
             "allowPrivilegeEscalation": false,
             "capabilities": { "drop": ["ALL"] },
             "readOnlyRootFilesystem": true,
-            "runAsNonRoot": true,
-            "runAsUser": 1337,
-            "runAsGroup": 1337,
         },
         "volumeMounts": [
             { "name": "istio-token", "mountPath": "/var/run/secrets/tokens", "readOnly": true },
         ],
     });
+    if has_user_ids(options) {
+        for (key, value) in [("runAsNonRoot", json!(true)), ("runAsUser", json!(1337)), ("runAsGroup", json!(1337))] {
+            container["securityContext"][key] = value;
+        }
+    }
     if !options.local {
         container["resources"] = json!({ "requests": { "cpu": "100m", "memory": "128Mi" } });
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::ensure;
-use lateen_testkit::cluster::{Cluster, User, eventually};
+use lateen_testkit::cluster::{Cluster, User, eventually, repository};
 use lateen_testkit::kubectl::Kubectl;
 use lateen_testkit::load::Load;
 use lateen_testkit::processes;
@@ -19,6 +19,7 @@ fn killed_parts() -> anyhow::Result<()> {
     mini_mesh::answers_over_mutual_tls(&kubectl)?;
     control_plane_killed_under_load(&cluster)?;
     sidecar_killed(&cluster)?;
+    nothing_bypasses_a_dead_sidecar(&cluster)?;
     everything_killed(&cluster)
 }
 
@@ -37,7 +38,7 @@ fn restarts(kubectl: &Kubectl, namespace: &str, selector: &str, container: &str)
 
 fn control_plane_killed_under_load(cluster: &Cluster) -> anyhow::Result<()> {
     let kubectl = &cluster.kubectl();
-    let load = Load::start(kubectl, "deploy/curl", "http://frontend/")?;
+    let load = Load::start(kubectl, &["deploy/curl"], "http://frontend/")?;
     std::thread::sleep(Duration::from_secs(2));
     processes::kill(cluster.home(), |process| process.command.ends_with("lateen control "))?;
     eventually(Duration::from_secs(60), || {
@@ -54,15 +55,72 @@ fn control_plane_killed_under_load(cluster: &Cluster) -> anyhow::Result<()> {
 fn sidecar_killed(cluster: &Cluster) -> anyhow::Result<()> {
     let kubectl = &cluster.kubectl();
     let before = restarts(kubectl, "default", "app=db", "istio-proxy")?;
-    processes::kill(cluster.home(), |process| {
-        process.command.contains(" proxy sidecar") && process.environment.contains("POD_NAME=db-")
-    })?;
+    kill_sidecar_of(cluster, "db")?;
     eventually(Duration::from_secs(30), || {
         ensure!(restarts(kubectl, "default", "app=db", "istio-proxy")? > before, "no restart shown yet");
         let answer = ask(kubectl, "http://db/")?;
         ensure!(answer.status == "200", "{answer:?}");
         Ok(())
     })
+}
+
+fn kill_sidecar_of(cluster: &Cluster, app: &str) -> anyhow::Result<()> {
+    let pod = format!("POD_NAME={app}-");
+    processes::kill(cluster.home(), |process| {
+        process.command.contains(" proxy sidecar") && process.environment.contains(&pod)
+    })
+}
+
+/// A namespace without injection: its client speaks plaintext, its server answers anybody.
+fn apply_plain_namespace(kubectl: &Kubectl) -> anyhow::Result<()> {
+    kubectl.run(&["create", "namespace", "plain"])?;
+    let samples = repository().join("samples/mini-mesh");
+    for file in ["curl.yaml", "db.yaml"] {
+        kubectl.run(&["apply", "-n", "plain", "-f", &samples.join(file).display().to_string()])?;
+    }
+    eventually(Duration::from_secs(30), || {
+        kubectl.run(&["wait", "-n", "plain", "pod", "--for=condition=Ready", "--all", "--timeout=30s"])
+    })?;
+    Ok(())
+}
+
+/// The rules of capture stay when a sidecar dies: nothing reaches its application past it, and the application's own
+/// requests go nowhere, until it is back.
+fn nothing_bypasses_a_dead_sidecar(cluster: &Cluster) -> anyhow::Result<()> {
+    let kubectl = &cluster.kubectl();
+    apply_plain_namespace(kubectl)?;
+    kubectl.apply_text(
+        "apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: default}\nspec: {mtls: {mode: STRICT}}\n",
+    )?;
+    let stranger = ["-n", "plain", "deploy/curl"];
+    eventually(Duration::from_secs(20), || {
+        let outcome = Load::start(kubectl, &stranger, "http://db.default/")?.stop()?;
+        ensure!(outcome.ok == 0 && !outcome.failed.is_empty(), "plaintext is still answered: {outcome:?}");
+        Ok(())
+    })?;
+    let inward = Load::start(kubectl, &stranger, "http://db.default/")?;
+    let outward = Load::start(kubectl, &["deploy/curl"], "http://db.plain/")?;
+    std::thread::sleep(Duration::from_secs(1));
+    for app in ["db", "curl"] {
+        let selector = format!("app={app}");
+        let before = restarts(kubectl, "default", &selector, "istio-proxy")?;
+        kill_sidecar_of(cluster, app)?;
+        eventually(Duration::from_secs(60), || {
+            ensure!(
+                restarts(kubectl, "default", &selector, "istio-proxy")? > before,
+                "no restart of {app}'s sidecar yet"
+            );
+            kubectl.run(&["wait", "pod", "--for=condition=Ready", "-l", &selector, "--timeout=1s"])
+        })?;
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    let (inward, outward) = (inward.stop()?, outward.stop()?);
+    ensure!(inward.ok == 0, "plaintext reached an application past its dead sidecar: {inward:?}");
+    ensure!(outward.ok > 0 && !outward.failed.is_empty(), "requests before, after and while it was dead: {outward:?}");
+    let only_by_sidecar = outward.servers.iter().all(|server| server == "envoy");
+    ensure!(only_by_sidecar, "a request left past the dead sidecar: {:?}", outward.servers);
+    kubectl.run(&["delete", "peerauthentication", "default"])?;
+    kubectl.run(&["delete", "namespace", "plain"]).map(drop)
 }
 
 fn everything_killed(cluster: &Cluster) -> anyhow::Result<()> {

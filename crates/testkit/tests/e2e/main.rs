@@ -9,5 +9,6 @@ mod guide;
 mod interop;
 mod leaks;
 mod mini_mesh;
+mod rotation;
 mod unprivileged;
 mod validation;

@@ -1,8 +1,13 @@
 //! The same mesh for a user without any privilege.
 
+use anyhow::ensure;
 use lateen_testkit::cluster::{Cluster, User};
 
 #[test]
 fn the_whole_tour_without_privileges() -> anyhow::Result<()> {
-    crate::mini_mesh::tour(&Cluster::start(User::Nobody)?)
+    let cluster = Cluster::start(User::Nobody)?;
+    crate::mini_mesh::tour(&cluster)?;
+    let warnings = cluster.kubectl().run(&["get", "events", "-A", "--field-selector", "reason=UserIdNotHonoured"])?;
+    ensure!(warnings.trim().is_empty(), "nothing of the sample asks for a user id that there isn't:\n{warnings}");
+    Ok(())
 }
