@@ -16,6 +16,7 @@ pub mod io;
 pub mod listener;
 pub mod local_http;
 pub mod logging;
+mod pages;
 pub mod peer;
 pub mod pool;
 pub mod readiness;

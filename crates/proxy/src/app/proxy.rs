@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::dns::DnsProxy;
 use crate::local_http::{bind_any, bind_loopback};
 use crate::logging::LogLevel;
+use crate::pages;
 use crate::readiness::Readiness;
 use crate::record::Sink;
 use crate::resolv_conf::ResolvConf;
@@ -64,6 +65,7 @@ impl Proxy {
         tokio::spawn(xds_client::run(discovery, node, self.configuration.clone(), self.stream.clone()));
         tokio::spawn(xds_client::resolve_names(self.configuration.clone()));
         let workers = self.start_workers()?;
+        tokio::spawn(pages::give_back_once_ready(self.readiness.clone()));
         shutdown::serve_until_told(&self, workers).await?;
         self.telemetry.flush();
         Ok(())
