@@ -202,10 +202,12 @@ impl Target {
 /// Sends a share of the requests to another cluster too, and forgets its answers.
 #[derive(Debug, Clone)]
 pub struct Mirror {
-    /// The cluster.
-    pub cluster: ClusterId,
+    /// Where copies go, and how long they may take; they are never tried again.
+    pub forward: Arc<Forward>,
     /// The share.
     pub fraction: Fraction,
+    /// Copies bear the request's host; otherwise it ends in `-shadow`.
+    pub keep_host: bool,
 }
 
 /// A request is sent on.

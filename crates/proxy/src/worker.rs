@@ -65,6 +65,8 @@ pub struct Worker {
     pub options: Arc<WorkerOptions>,
     /// Peers that told who they are.
     pub peers: RefCell<PeerCache>,
+    /// Counted by its references: copies of requests under way.
+    pub copies: Rc<()>,
     shared: Arc<Shared>,
     random: RefCell<fastrand::Rng>,
     began: Instant,
@@ -201,6 +203,7 @@ impl Seed {
             sink: self.sink,
             options: self.options,
             peers: RefCell::default(),
+            copies: Rc::default(),
             shared: self.shared.clone(),
             random: RefCell::new(fastrand::Rng::new()),
             began: self.began,

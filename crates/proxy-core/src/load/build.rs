@@ -196,8 +196,9 @@ fn clusters_of_table(table: &RouteTable) -> impl Iterator<Item = ClusterId> + '_
             Action::Forward(forward) => Some(forward),
             _ => None,
         };
-        forward
-            .into_iter()
-            .flat_map(|forward| forward.target.clusters().chain(forward.mirrors.iter().map(|mirror| mirror.cluster)))
+        forward.into_iter().flat_map(|forward| {
+            let mirrors = forward.mirrors.iter().flat_map(|mirror| mirror.forward.target.clusters());
+            forward.target.clusters().chain(mirrors)
+        })
     })
 }

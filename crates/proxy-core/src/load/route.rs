@@ -121,14 +121,11 @@ fn forward(context: &mut Context<'_>, action: &RouteAction, inherited: &Inherite
         path_rewrite: path_rewrite(action)?,
         host_rewrite: host_rewrite(action)?,
         append_forwarded_host: action.append_x_forwarded_host,
-        timeout: match &action.timeout {
-            Some(timeout) => some_duration(Some(timeout)),
-            None => Some(Duration::from_secs(15)),
-        },
+        timeout: timeout(action),
         idle_timeout: action.idle_timeout.as_ref().map(|timeout| some_duration(Some(timeout))),
         max_grpc_timeout: max_grpc_timeout(action),
         retry: retry.map(retry_policy).transpose()?.map(Arc::new),
-        mirrors: mirrors.iter().map(|mirror| mirror_policy(context, mirror)).collect(),
+        mirrors: mirrors.iter().map(|mirror| mirror_policy(context, mirror, action)).collect(),
         hash: action.hash_policy.iter().filter_map(hash_policy).collect(),
         upgrades: action
             .upgrade_configs
@@ -207,10 +204,37 @@ fn host_rewrite(action: &RouteAction) -> Result<Option<HostRewrite>, LoadError> 
     })
 }
 
-fn mirror_policy(context: &mut Context<'_>, mirror: &RequestMirrorPolicy) -> Mirror {
+fn mirror_policy(context: &mut Context<'_>, mirror: &RequestMirrorPolicy, of: &RouteAction) -> Mirror {
+    let forward = Forward {
+        target: Target::Single(ClusterId(context.clusters.intern(&mirror.cluster))),
+        cluster_not_found: 503,
+        path_rewrite: None,
+        host_rewrite: None,
+        append_forwarded_host: false,
+        // Nobody waits for a copy: it must end by itself.
+        timeout: timeout(of).or(Some(DEFAULT_TIMEOUT)),
+        idle_timeout: None,
+        max_grpc_timeout: None,
+        retry: None,
+        mirrors: Vec::new(),
+        hash: Vec::new(),
+        upgrades: Vec::new(),
+        high_priority: of.priority == 1,
+    };
     Mirror {
-        cluster: ClusterId(context.clusters.intern(&mirror.cluster)),
+        forward: Arc::new(forward),
         fraction: mirror.runtime_fraction.as_ref().map_or(Fraction::ALL, runtime_fraction),
+        keep_host: mirror.disable_shadow_host_suffix_append,
+    }
+}
+
+/// Limit for the whole response where a route gives none, as Envoy's.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
+
+fn timeout(action: &RouteAction) -> Option<Duration> {
+    match &action.timeout {
+        Some(timeout) => some_duration(Some(timeout)),
+        None => Some(DEFAULT_TIMEOUT),
     }
 }
 

@@ -6,9 +6,11 @@ use std::task::{Context, Poll, ready};
 use bytes::Bytes;
 use h2::RecvStream;
 use http::HeaderMap;
+use smallvec::SmallVec;
 
 use super::h1::chunked::{Chunked, Step};
 use super::h1::parse::Framing;
+use super::tee::{Broken, Feed, Tap, tee};
 use crate::buffer::{Inbuf, SIZE};
 use crate::io::Stream;
 
@@ -40,6 +42,10 @@ pub struct Body<'a> {
     trailers: Option<HeaderMap>,
     /// Bytes used so far.
     pub received: u64,
+    /// Copies of it.
+    feeds: SmallVec<[Feed; 1]>,
+    /// Bytes that the copies have; more than were used while it is sent again.
+    fed: u64,
 }
 
 enum Kind<'a> {
@@ -47,6 +53,7 @@ enum Kind<'a> {
     H1 { stream: &'a Stream, inbuf: &'a mut Inbuf, left: Left },
     H2 { recv: RecvStream, data: Bytes, ended: bool },
     Buffered { data: Bytes },
+    Tap { tap: Tap, data: Bytes },
 }
 
 /// What is left of an HTTP/1 body.
@@ -86,8 +93,31 @@ impl<'a> Body<'a> {
         Self::of(Kind::H2 { recv, data: Bytes::new(), ended })
     }
 
+    /// A copy of another body.
+    pub fn of_tap(tap: Tap) -> Self {
+        Self::of(Kind::Tap { tap, data: Bytes::new() })
+    }
+
     fn of(kind: Kind<'a>) -> Self {
-        Self { kind, front: Bytes::new(), trailers: None, received: 0 }
+        Self { kind, front: Bytes::new(), trailers: None, received: 0, feeds: SmallVec::new(), fed: 0 }
+    }
+
+    /// A copy of what is still to come.
+    pub fn tap(&mut self) -> Tap {
+        let (feed, tap) = tee();
+        self.feeds.push(feed);
+        tap
+    }
+
+    /// Gives the copies what is about to be used, unless they have it from an earlier try.
+    fn feed(&mut self, n: usize) {
+        let end = self.received + n as u64;
+        if end > self.fed {
+            let known = usize::try_from(self.fed.saturating_sub(self.received)).unwrap_or(n);
+            let fresh = &self.data()[known..n];
+            self.feeds.iter().for_each(|feed| feed.push(fresh));
+            self.fed = end;
+        }
     }
 
     /// Puts bytes back: they are read again before the rest.
@@ -98,6 +128,14 @@ impl<'a> Body<'a> {
 
     /// Waits for data (true) or the end (false).
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, BodyError>> {
+        let polled = ready!(self.poll_source(cx));
+        if matches!(polled, Ok(false)) {
+            self.feeds.drain(..).for_each(|feed| feed.finish(self.trailers.clone()));
+        }
+        Poll::Ready(polled)
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, BodyError>> {
         if !self.front.is_empty() {
             return Poll::Ready(Ok(true));
         }
@@ -106,6 +144,7 @@ impl<'a> Body<'a> {
             Kind::Buffered { data } => Poll::Ready(Ok(!data.is_empty())),
             Kind::H1 { stream, inbuf, left } => poll_h1(cx, stream, inbuf, left, &mut self.trailers),
             Kind::H2 { recv, data, ended } => poll_h2(cx, recv, data, ended, &mut self.trailers),
+            Kind::Tap { tap, data } => poll_tap(cx, tap, data, &mut self.trailers),
         }
     }
 
@@ -116,7 +155,7 @@ impl<'a> Body<'a> {
         }
         match &self.kind {
             Kind::Empty => &[],
-            Kind::Buffered { data } | Kind::H2 { data, .. } => data,
+            Kind::Buffered { data } | Kind::H2 { data, .. } | Kind::Tap { data, .. } => data,
             Kind::H1 { inbuf, left, .. } => {
                 let bytes = inbuf.bytes();
                 let most = match left {
@@ -131,6 +170,9 @@ impl<'a> Body<'a> {
 
     /// Marks `n` bytes of the data as used.
     pub fn consume(&mut self, n: usize) {
+        if !self.feeds.is_empty() {
+            self.feed(n);
+        }
         self.received += n as u64;
         if !self.front.is_empty() {
             drop(self.front.split_to(n));
@@ -138,7 +180,7 @@ impl<'a> Body<'a> {
         }
         match &mut self.kind {
             Kind::Empty => {}
-            Kind::Buffered { data } => drop(data.split_to(n)),
+            Kind::Buffered { data } | Kind::Tap { data, .. } => drop(data.split_to(n)),
             Kind::H2 { recv, data, .. } => {
                 drop(data.split_to(n));
                 // Fails only when the stream is gone, which the next poll tells.
@@ -159,7 +201,7 @@ impl<'a> Body<'a> {
     pub fn take(&mut self, n: usize) -> Bytes {
         let bytes = match &self.kind {
             _ if !self.front.is_empty() => self.front.slice(..n.min(self.front.len())),
-            Kind::Buffered { data } | Kind::H2 { data, .. } => data.slice(..n.min(data.len())),
+            Kind::Buffered { data } | Kind::H2 { data, .. } | Kind::Tap { data, .. } => data.slice(..n.min(data.len())),
             Kind::Empty | Kind::H1 { .. } => {
                 let data = self.data();
                 Bytes::copy_from_slice(&data[..n.min(data.len())])
@@ -186,6 +228,7 @@ impl<'a> Body<'a> {
             Kind::Buffered { data } => data.is_empty(),
             Kind::H1 { left, .. } => matches!(left, Left::Nothing | Left::Bytes(0) | Left::Chunks(Chunked::Done)),
             Kind::H2 { recv, data, ended } => data.is_empty() && (*ended || recv.is_end_stream()),
+            Kind::Tap { tap, data } => data.is_empty() && tap.is_over(),
         }
     }
 
@@ -204,6 +247,28 @@ impl<'a> Body<'a> {
             Poll::Ready(Ok(0) | Err(_)) => Poll::Ready(()),
             _ => Poll::Pending,
         }
+    }
+}
+
+fn poll_tap(
+    cx: &mut Context<'_>,
+    tap: &mut Tap,
+    data: &mut Bytes,
+    trailers: &mut Option<HeaderMap>,
+) -> Poll<Result<bool, BodyError>> {
+    if !data.is_empty() {
+        return Poll::Ready(Ok(true));
+    }
+    match ready!(tap.poll_next(cx)) {
+        Ok(Some(next)) => {
+            *data = next;
+            Poll::Ready(Ok(true))
+        }
+        Ok(None) => {
+            *trailers = tap.trailers().or(trailers.take());
+            Poll::Ready(Ok(false))
+        }
+        Err(Broken) => Poll::Ready(Err(BodyError::Early)),
     }
 }
 

@@ -109,9 +109,56 @@ pub struct Exchange<'t> {
     pub cors: Added,
     /// The other side.
     pub peer: Option<Arc<Peer>>,
+    /// Its record is told; a copy's is not.
+    pub recorded: bool,
 }
 
 impl<'t> Exchange<'t> {
+    /// A request that has just come.
+    pub fn new(
+        conn: &'t Conn,
+        hcm: &'t Hcm,
+        tables: &'t Tables,
+        head: &'t dyn Request,
+        protocol: Protocol,
+    ) -> Exchange<'t> {
+        Exchange {
+            conn,
+            hcm,
+            tables,
+            head,
+            protocol,
+            request_id: String::new(),
+            forwarded_for: None,
+            new_authority: None,
+            new_path: None,
+            grpc: head.is_grpc(),
+            table: None,
+            host: None,
+            route: None,
+            cluster_name: "",
+            cluster: None,
+            endpoint: None,
+            facts: None,
+            attempts: 0,
+            flags: Flags::default(),
+            details: "",
+            transport_failure: String::new(),
+            cause: String::new(),
+            status: 0,
+            grpc_status: None,
+            began: Instant::now(),
+            wall: SystemTime::now(),
+            upstream_time: None,
+            received: 0,
+            sent: 0,
+            head_bytes: 0,
+            cors: Added::new(),
+            peer: None,
+            recorded: true,
+        }
+    }
+
     /// The configured changes of headers of one direction, in the order in which they are made.
     pub fn ops(
         &self,
@@ -140,6 +187,9 @@ impl<'t> Exchange<'t> {
 
     /// Tells the sink. Every request ends here.
     pub fn record(&self, response: Option<&dyn ResponseHead>) {
+        if !self.recorded {
+            return;
+        }
         let conn = self.conn;
         let worker = &conn.worker;
         let head: &dyn RequestHead = self.head;

@@ -12,10 +12,12 @@ pub mod h1;
 mod h2;
 pub mod head;
 mod local;
+mod mirror;
 pub mod phases;
 pub mod reply;
 pub mod sink;
 mod target;
+mod tee;
 pub mod timer;
 
 use std::sync::Arc;

@@ -1,13 +1,11 @@
 //! The way of one request, from its head to its record. Every request takes it, whatever version brought it:
 //! receive, route, cross-origin rules, faults, rewrite, forward, respond, record.
 
-use std::time::{Instant, SystemTime};
-
+use lateen_proxy_core::Flag;
 use lateen_proxy_core::fault::{Abort, CorsVerdict};
 use lateen_proxy_core::http::Hcm;
 use lateen_proxy_core::route::{Action, Forward, Redirect};
 use lateen_proxy_core::virtual_host::RouteResult;
-use lateen_proxy_core::{Flag, Flags, Tables};
 
 use super::body::Body;
 use super::edits::Edits;
@@ -18,7 +16,7 @@ use super::local::{self, Local};
 use super::reply::Reply;
 use super::target::Refusal;
 use super::timer::Timer;
-use super::{cors, decorate};
+use super::{cors, decorate, mirror};
 use crate::listener::Conn;
 use crate::record::Protocol;
 
@@ -50,7 +48,8 @@ pub async fn serve(
     timer: &mut Timer,
 ) {
     let tables = conn.worker.view.tables();
-    let mut x = receive(conn, hcm, &tables, &incoming);
+    let mut x = Exchange::new(conn, hcm, &tables, incoming.head, incoming.protocol);
+    x.head_bytes = incoming.head_bytes;
     match &incoming.refuse {
         Some(Refusal::Status(status, reason)) => {
             let (flag, cause) = (Flag::DownstreamProtocolError, (*reason).to_owned());
@@ -93,43 +92,6 @@ pub async fn serve(
             let cause = "this route is not for forwarding requests".to_owned();
             local::refuse(&mut x, body, reply, 404, Flag::NoRouteFound, "non_forwarding_action", cause).await;
         }
-    }
-}
-
-fn receive<'t>(conn: &'t Conn, hcm: &'t Hcm, tables: &'t Tables, incoming: &Incoming<'t>) -> Exchange<'t> {
-    Exchange {
-        conn,
-        hcm,
-        tables,
-        head: incoming.head,
-        protocol: incoming.protocol,
-        request_id: String::new(),
-        forwarded_for: None,
-        new_authority: None,
-        new_path: None,
-        grpc: incoming.head.is_grpc(),
-        table: None,
-        host: None,
-        route: None,
-        cluster_name: "",
-        cluster: None,
-        endpoint: None,
-        facts: None,
-        attempts: 0,
-        flags: Flags::default(),
-        details: "",
-        transport_failure: String::new(),
-        cause: String::new(),
-        status: 0,
-        grpc_status: None,
-        began: Instant::now(),
-        wall: SystemTime::now(),
-        upstream_time: None,
-        received: 0,
-        sent: 0,
-        head_bytes: incoming.head_bytes,
-        cors: cors::Added::new(),
-        peer: None,
     }
 }
 
@@ -251,6 +213,9 @@ async fn proxy<'t>(
     }
     decorate::routed(x, target, chosen, &mut edits);
     decorate::upstream_peer(x, &mut edits);
+    if !target.mirrors.is_empty() && upgrade.is_none() {
+        mirror::start(x, target, &edits, incoming.length, body);
+    }
     let plan = Plan { forward: target, cluster, chosen, length: incoming.length, upgrade, tell };
     forward::forward(x, &plan, edits, body, reply, timer).await;
 }

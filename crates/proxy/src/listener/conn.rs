@@ -86,6 +86,20 @@ impl Conn {
         endpoint
     }
 
+    /// For work that goes on when the connection has ended; who the client is it doesn't know.
+    pub fn aside(&self) -> Conn {
+        Conn::from(Accepted {
+            worker: self.worker.clone(),
+            listener: self.listener.clone(),
+            chain: self.chain.clone(),
+            destination: self.destination,
+            remote: self.remote,
+            tls: None,
+            sni: None,
+            open: self.worker.opened(),
+        })
+    }
+
     /// `http` or `https`.
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }

@@ -6,5 +6,6 @@ mod errors;
 mod http1;
 mod http2;
 mod mesh;
+mod mirror;
 mod resources;
 mod tcp;
