@@ -65,8 +65,12 @@ resources! {
     REPLICA_SETS = "apps", "v1", "replicasets";
     STATEFUL_SETS = "apps", "v1", "statefulsets";
     DAEMON_SETS = "apps", "v1", "daemonsets";
+    CONTROLLER_REVISIONS = "apps", "v1", "controllerrevisions";
     JOBS = "batch", "v1", "jobs";
     CRON_JOBS = "batch", "v1", "cronjobs";
+    PERSISTENT_VOLUMES = "", "v1", "persistentvolumes";
+    PERSISTENT_VOLUME_CLAIMS = "", "v1", "persistentvolumeclaims";
+    STORAGE_CLASSES = "storage.k8s.io", "v1", "storageclasses";
     LEASES = "coordination.k8s.io", "v1", "leases";
     CUSTOM_RESOURCE_DEFINITIONS = "apiextensions.k8s.io", "v1", "customresourcedefinitions";
     MUTATING_WEBHOOKS = "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations";

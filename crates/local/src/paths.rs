@@ -39,6 +39,11 @@ impl Home {
         self.root.join("logs/pods")
     }
 
+    /// The directories of persistent volumes.
+    pub fn volumes(&self) -> PathBuf {
+        self.root.join("volumes")
+    }
+
     /// What exists only while the cluster runs.
     pub fn run(&self) -> PathBuf {
         self.root.join("run")

@@ -1,5 +1,7 @@
 //! Objects are stored in one version; these functions turn them into others.
 
+mod autoscaling;
+
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -16,6 +18,8 @@ pub fn present(resource: &Resource, version: &str, object: &Object) -> Object {
     value["apiVersion"] = wanted.into();
     if resource.group == "events.k8s.io" {
         rename(&mut value, false);
+    } else if resource.group == "autoscaling" && version == "v1" {
+        autoscaling::to_v1(&mut value);
     }
     Arc::new(value)
 }
@@ -26,6 +30,9 @@ pub fn to_storage(resource: &Resource, value: &mut Value) {
         value["apiVersion"] = "v1".into();
         rename(value, true);
         return;
+    }
+    if resource.group == "autoscaling" && value["apiVersion"] == "autoscaling/v1" {
+        autoscaling::from_v1(value);
     }
     value["apiVersion"] = resource.api_version(&resource.storage).into();
 }

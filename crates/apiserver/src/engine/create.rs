@@ -37,6 +37,9 @@ impl Engine {
         }
         check_target(call, &object)?;
         self.check_namespace(call)?;
+        if let Some(text) = call.resource.rules.refusal(&call.options.manager) {
+            return Err(call.forbidden(text));
+        }
         let generated = object::name(&object).is_empty();
         for _ in 1..NAME_TRIES {
             match self.create_once(call, object.clone()).await {
@@ -67,6 +70,7 @@ impl Engine {
         errors.extend(schema.validate(&object));
         rules.validate(&object, &mut errors);
         call.check(&errors)?;
+        rules.warnings(&object).into_iter().for_each(|text| call.warn(text));
         self.validate_by_webhooks(call, Operation::Create, Some(&object), None).await?;
         if self.store.latest(&Self::key(call)).is_some() {
             return Err(call.already_exists());

@@ -77,6 +77,9 @@ impl Engine {
         rules.validate(&new, &mut errors);
         rules.validate_update(&new, old, &mut errors);
         call.check(&errors)?;
+        if call.subresource.is_empty() {
+            rules.warnings(&new).into_iter().for_each(|text| call.warn(text));
+        }
         self.validate_by_webhooks(call, Operation::Update, Some(&new), Some(old)).await?;
         self.store_update(call, old, new).await
     }

@@ -264,6 +264,10 @@ impl Request {
         match (&*collection, subresource.as_str(), self.verb) {
             (_, "status", _) if call.served()?.status => self.status(call).await,
             (_, "scale", _) if call.served()?.scale.is_some() => self.scale(call).await,
+            ("certificates.k8s.io/certificatesigningrequests", "approval", _) => {
+                call.subresource = "status".into();
+                self.status(call).await
+            }
             ("/namespaces", "finalize", "update") => {
                 let (object, _) = self.body().await?;
                 let done = self.engine.finalize(call, &object).await?;

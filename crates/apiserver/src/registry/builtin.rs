@@ -23,6 +23,8 @@ struct Row {
     definitions: &'static str,
     rules: &'static dyn Rules,
     answers_only: bool,
+    /// Older versions that are served too, each with the path of its definitions.
+    older: &'static [(&'static str, &'static str)],
 }
 
 const fn row(
@@ -46,6 +48,7 @@ const fn row(
         definitions,
         rules: &rules::Plain,
         answers_only: false,
+        older: &[],
     }
 }
 
@@ -74,6 +77,10 @@ impl Row {
         self.answers_only = true;
         self
     }
+    const fn older(mut self, versions: &'static [(&'static str, &'static str)]) -> Self {
+        self.older = versions;
+        self
+    }
 }
 
 const CORE: &str = "io.k8s.api.core.v1";
@@ -87,6 +94,12 @@ const AUTHN: &str = "io.k8s.api.authentication.v1";
 const AUTHN_GROUP: &str = "authentication.k8s.io";
 const AUTHZ: &str = "io.k8s.api.authorization.v1";
 const AUTHZ_GROUP: &str = "authorization.k8s.io";
+const STORAGE: &str = "io.k8s.api.storage.v1";
+const NETWORKING: &str = "io.k8s.api.networking.v1";
+const NETWORKING_GROUP: &str = "networking.k8s.io";
+const CERTIFICATES: &str = "io.k8s.api.certificates.v1";
+const AUTOSCALING_V1: &str = "io.k8s.api.autoscaling.v1";
+const AUTOSCALING_V2: &str = "io.k8s.api.autoscaling.v2";
 
 #[rustfmt::skip]
 fn rows() -> Vec<Row> {
@@ -100,23 +113,27 @@ fn rows() -> Vec<Row> {
         row("", "v1", CORE, ("secrets", "secret", "Secret"), &[]).rules(&rules::Secret),
         row("", "v1", CORE, ("serviceaccounts", "serviceaccount", "ServiceAccount"), &["sa"]),
         row("", "v1", CORE, ("events", "event", "Event"), &["ev"]).rules(&rules::Event),
-        row("", "v1", CORE, ("persistentvolumeclaims", "persistentvolumeclaim", "PersistentVolumeClaim"), &["pvc"]).status(),
+        row("", "v1", CORE, ("persistentvolumeclaims", "persistentvolumeclaim", "PersistentVolumeClaim"), &["pvc"]).status().rules(&rules::PersistentVolumeClaim),
+        row("", "v1", CORE, ("persistentvolumes", "persistentvolume", "PersistentVolume"), &["pv"]).cluster().status().rules(&rules::PersistentVolume),
         row("", "v1", CORE, ("resourcequotas", "resourcequota", "ResourceQuota"), &["quota"]).status(),
         row("", "v1", CORE, ("limitranges", "limitrange", "LimitRange"), &["limits"]),
         row("apps", "v1", APPS, ("deployments", "deployment", "Deployment"), &["deploy"]).all().status().scale().rules(&rules::Deployment),
         row("apps", "v1", APPS, ("replicasets", "replicaset", "ReplicaSet"), &["rs"]).all().status().scale().rules(&rules::ReplicaSet),
         row("apps", "v1", APPS, ("statefulsets", "statefulset", "StatefulSet"), &["sts"]).all().status().scale().rules(&rules::StatefulSet),
         row("apps", "v1", APPS, ("daemonsets", "daemonset", "DaemonSet"), &["ds"]).all().status().rules(&rules::DaemonSet),
+        row("apps", "v1", APPS, ("controllerrevisions", "controllerrevision", "ControllerRevision"), &[]).rules(&rules::ControllerRevision),
         row("batch", "v1", BATCH, ("jobs", "job", "Job"), &[]).all().status().rules(&rules::Job),
         row("batch", "v1", BATCH, ("cronjobs", "cronjob", "CronJob"), &["cj"]).all().status().rules(&rules::CronJob),
         row("discovery.k8s.io", "v1", "io.k8s.api.discovery.v1", ("endpointslices", "endpointslice", "EndpointSlice"), &[]).rules(&rules::EndpointSlice),
         row("coordination.k8s.io", "v1", "io.k8s.api.coordination.v1", ("leases", "lease", "Lease"), &[]),
         row("events.k8s.io", "v1", "io.k8s.api.events.v1", ("events", "event", "Event"), &[]).rules(&rules::Event),
-        row("policy", "v1", "io.k8s.api.policy.v1", ("poddisruptionbudgets", "poddisruptionbudget", "PodDisruptionBudget"), &["pdb"]).status(),
-        row("autoscaling", "v2", "io.k8s.api.autoscaling.v2", ("horizontalpodautoscalers", "horizontalpodautoscaler", "HorizontalPodAutoscaler"), &["hpa"]).all().status(),
-        row("networking.k8s.io", "v1", "io.k8s.api.networking.v1", ("ingresses", "ingress", "Ingress"), &["ing"]).status(),
-        row("networking.k8s.io", "v1", "io.k8s.api.networking.v1", ("ingressclasses", "ingressclass", "IngressClass"), &[]).cluster(),
-        row("networking.k8s.io", "v1", "io.k8s.api.networking.v1", ("networkpolicies", "networkpolicy", "NetworkPolicy"), &["netpol"]),
+        row("policy", "v1", "io.k8s.api.policy.v1", ("poddisruptionbudgets", "poddisruptionbudget", "PodDisruptionBudget"), &["pdb"]).status().rules(&rules::PodDisruptionBudget),
+        row("autoscaling", "v2", AUTOSCALING_V2, ("horizontalpodautoscalers", "horizontalpodautoscaler", "HorizontalPodAutoscaler"), &["hpa"]).all().status().rules(&rules::HorizontalPodAutoscaler).older(&[("v1", AUTOSCALING_V1)]),
+        row(NETWORKING_GROUP, "v1", NETWORKING, ("ingresses", "ingress", "Ingress"), &["ing"]).status().rules(&rules::Ingress),
+        row(NETWORKING_GROUP, "v1", NETWORKING, ("ingressclasses", "ingressclass", "IngressClass"), &[]).cluster().rules(&rules::IngressClass),
+        row(NETWORKING_GROUP, "v1", NETWORKING, ("networkpolicies", "networkpolicy", "NetworkPolicy"), &["netpol"]).rules(&rules::NetworkPolicy),
+        row("storage.k8s.io", "v1", STORAGE, ("storageclasses", "storageclass", "StorageClass"), &["sc"]).cluster().rules(&rules::StorageClass),
+        row("certificates.k8s.io", "v1", CERTIFICATES, ("certificatesigningrequests", "certificatesigningrequest", "CertificateSigningRequest"), &["csr"]).cluster().status().rules(&rules::CertificateSigningRequest),
         row(RBAC_GROUP, "v1", RBAC, ("roles", "role", "Role"), &[]).rules(&rules::Rbac),
         row(RBAC_GROUP, "v1", RBAC, ("rolebindings", "rolebinding", "RoleBinding"), &[]).rules(&rules::Rbac),
         row(RBAC_GROUP, "v1", RBAC, ("clusterroles", "clusterrole", "ClusterRole"), &[]).cluster().rules(&rules::Rbac),
@@ -151,7 +168,7 @@ fn resource(row: Row) -> Resource {
         short_names: row.short.iter().map(|s| (*s).to_owned()).collect(),
         categories: if row.all { vec!["all".into()] } else { Vec::new() },
         namespaced: row.namespaced,
-        versions: vec![version(&row)],
+        versions: versions(&row),
         storage: row.version.into(),
         collection: Arc::from(format!("{group}/{}", row.plural)),
         rules: row.rules,
@@ -160,9 +177,14 @@ fn resource(row: Row) -> Resource {
     }
 }
 
-fn version(row: &Row) -> Version {
+fn versions(row: &Row) -> Vec<Version> {
+    let preferred = (row.version, row.definitions);
+    std::iter::once(&preferred).chain(row.older).map(|(name, definitions)| version(row, name, definitions)).collect()
+}
+
+fn version(row: &Row, name: &str, definitions: &str) -> Version {
     Version {
-        name: row.version.into(),
+        name: name.into(),
         served: true,
         deprecated: None,
         status: row.status,
@@ -171,7 +193,7 @@ fn version(row: &Row) -> Version {
             status_replicas: ".status.replicas".into(),
             selector: None,
         }),
-        schema: Schema::builtin(format!("{}.{}", row.definitions, row.kind)),
+        schema: Schema::builtin(format!("{definitions}.{}", row.kind)),
         columns: Vec::new(),
     }
 }

@@ -1,22 +1,31 @@
 //! What is special about each kind: defaults, preparation, validation.
 
+mod batch;
 mod cluster;
 mod container;
 mod definition;
+mod ingress;
 pub mod metadata;
 pub mod names;
 mod pod;
+mod replicas;
 mod service;
+mod storage;
+mod stored;
 mod workload;
 
 use serde_json::Value;
 
 use crate::status::FieldError;
+pub use batch::{CronJob, Job};
 pub use cluster::{ConfigMap, EndpointSlice, Event, Namespace, Node, Rbac, Secret, Webhooks};
 pub use definition::Definition;
+pub use ingress::{Ingress, IngressClass};
 pub use pod::Pod;
+pub use replicas::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
 pub use service::Service;
-pub use workload::{CronJob, DaemonSet, Deployment, Job, ReplicaSet, StatefulSet};
+pub use storage::{PersistentVolume, PersistentVolumeClaim, StorageClass};
+pub use stored::{CertificateSigningRequest, HorizontalPodAutoscaler, NetworkPolicy, PodDisruptionBudget};
 
 /// Errors found so far.
 pub type Errors = Vec<FieldError>;
@@ -33,6 +42,14 @@ pub trait Rules: Send + Sync {
     fn validate(&self, _object: &Value, _errors: &mut Errors) {}
     /// What is wrong with a change.
     fn validate_update(&self, _new: &Value, _old: &Value, _errors: &mut Errors) {}
+    /// What whoever writes an object should know, such as what this cluster does not do with it.
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        Vec::new()
+    }
+    /// Why the client that calls itself `manager` may not make objects of this kind.
+    fn refusal(&self, _manager: &str) -> Option<&'static str> {
+        None
+    }
     /// What is wrong with a name, if anything.
     fn name_error(&self, name: &str) -> Option<String> {
         names::dns1123_subdomain(name)

@@ -42,6 +42,7 @@ fn workloads(g: &mut SchemaGenerator) {
         k::core::v1::ServiceAccount,
         k::core::v1::Event,
         k::core::v1::PersistentVolumeClaim,
+        k::core::v1::PersistentVolume,
         k::core::v1::ResourceQuota,
         k::core::v1::LimitRange,
         k::core::v1::Namespace,
@@ -50,9 +51,11 @@ fn workloads(g: &mut SchemaGenerator) {
         k::apps::v1::ReplicaSet,
         k::apps::v1::StatefulSet,
         k::apps::v1::DaemonSet,
+        k::apps::v1::ControllerRevision,
         k::batch::v1::Job,
         k::batch::v1::CronJob,
         k::autoscaling::v1::Scale,
+        k::autoscaling::v1::HorizontalPodAutoscaler,
         k::autoscaling::v2::HorizontalPodAutoscaler,
         k::policy::v1::PodDisruptionBudget,
         k::policy::v1::Eviction,
@@ -63,6 +66,8 @@ fn workloads(g: &mut SchemaGenerator) {
         k::networking::v1::IngressClass,
         k::networking::v1::NetworkPolicy,
         k::scheduling::v1::PriorityClass,
+        k::storage::v1::StorageClass,
+        k::certificates::v1::CertificateSigningRequest,
     );
 }
 

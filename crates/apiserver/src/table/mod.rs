@@ -2,7 +2,9 @@
 
 mod cluster;
 mod custom;
+mod network;
 mod pod;
+mod storage;
 mod workload;
 
 use serde_json::{Value, json};
@@ -40,6 +42,8 @@ fn layout(resource: &Resource) -> Layout {
     let group = resource.group.as_str();
     cluster::layout(group, &resource.plural)
         .or_else(|| workload::layout(group, &resource.plural))
+        .or_else(|| storage::layout(group, &resource.plural))
+        .or_else(|| network::layout(group, &resource.plural))
         .unwrap_or(Layout { columns: const { &[text("Age")] }, cells: |object| vec![age(object)] })
 }
 
@@ -75,6 +79,9 @@ pub fn cells(resource: &Resource, version: &str, object: &Value) -> Vec<Value> {
         return (layout(resource).cells)(object);
     }
     let mut cells = vec![object["metadata"]["name"].clone()];
+    if resource.plural == "storageclasses" && storage::is_default(object) {
+        cells = vec![format!("{} (default)", crate::object::name(object)).into()];
+    }
     if resource.custom {
         cells.extend(custom::cells(resource, version, object));
     } else {

@@ -78,6 +78,10 @@ fn job(object: &Value) -> Vec<Value> {
         "Terminating"
     } else if is("Suspended") {
         "Suspended"
+    } else if is("FailureTarget") {
+        "FailureTarget"
+    } else if is("SuccessCriteriaMet") {
+        "SuccessCriteriaMet"
     } else {
         "Running"
     };
@@ -89,12 +93,12 @@ fn job(object: &Value) -> Vec<Value> {
             crate::clock::age(second(end) - second(start))
         }
     };
-    let mut cells = vec![
-        state.into(),
-        format!("{done}/{}", spec["completions"].as_i64().unwrap_or(1)).into(),
-        duration.into(),
-        age(object),
-    ];
+    let of = match (spec["completions"].as_i64(), spec["parallelism"].as_i64().unwrap_or(0)) {
+        (Some(completions), _) => completions.to_string(),
+        (None, parallel) if parallel > 1 => format!("1 of {parallel}"),
+        (None, _) => "1".to_owned(),
+    };
+    let mut cells = vec![state.into(), format!("{done}/{of}").into(), duration.into(), age(object)];
     cells.extend(details(object));
     cells
 }
@@ -104,6 +108,7 @@ fn cron_job(object: &Value) -> Vec<Value> {
     let last = &status["lastScheduleTime"];
     let suspended = if spec["suspend"] == true { "True" } else { "False" };
     let zone = super::or_none(string(&spec["timeZone"]));
+    let template = &spec["jobTemplate"]["spec"]["template"];
     vec![
         spec["schedule"].clone(),
         zone.into(),
@@ -111,7 +116,20 @@ fn cron_job(object: &Value) -> Vec<Value> {
         list(&status["active"]).len().into(),
         if last.is_string() { since(last) } else { "<none>".into() }.into(),
         age(object),
+        of_containers(template, "name"),
+        of_containers(template, "image"),
+        selector(&spec["jobTemplate"]["spec"]["selector"]).into(),
     ]
+}
+
+fn controller_revision(object: &Value) -> Vec<Value> {
+    let owner = list(&object["metadata"]["ownerReferences"]).iter().find(|o| o["controller"] == true);
+    let controller = owner.map(|owner| {
+        let api_version = string(&owner["apiVersion"]);
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        format!("{}.{group}/{}", string(&owner["kind"]).to_lowercase(), string(&owner["name"]))
+    });
+    vec![super::or_none(controller.unwrap_or_default()).into(), count(object, "/revision"), age(object)]
 }
 
 /// The layout of a kind, if it is one of these.
@@ -204,9 +222,16 @@ pub fn layout(group: &str, plural: &str) -> Option<Layout> {
                     number("Active"),
                     text("Last Schedule"),
                     text("Age"),
+                    wide("Containers"),
+                    wide("Images"),
+                    wide("Selector"),
                 ]
             },
             cells: cron_job,
+        },
+        ("apps", "controllerrevisions") => Layout {
+            columns: const { &[text("Controller"), number("Revision"), text("Age")] },
+            cells: controller_revision,
         },
         _ => return None,
     })

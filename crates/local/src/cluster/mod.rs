@@ -106,7 +106,7 @@ async fn start_parts(
     let node = node_object::register(&client, machine).await.map_err(|e| format!("register the node: {e}"))?;
     let recorder = Recorder::start(client.clone(), "kubelet", clock.clone()).host(crate::NODE_NAME);
     recorder.record(&node_reference(&node), crate::events::Type::Normal, "Starting", "Starting kubelet.");
-    let controllers = controllers::run(&client, &clock, server.ca_pem());
+    let controllers = controllers::run(&client, &clock, server.ca_pem(), &home.volumes());
     let context = Arc::new(Context {
         client: client.clone(),
         recorder,

@@ -105,9 +105,20 @@ impl Api {
     /// Those that match its selector and have no controller are adopted; those that it controls
     /// but no longer match are let go.
     pub async fn claim(&self, gvr: &Gvr, owner: &Value, kind: OwnerKind) -> Result<Vec<Object>, Status> {
+        self.claim_if(gvr, owner, kind, |_| true).await
+    }
+
+    /// The same, of the objects that also pass a test.
+    pub async fn claim_if(
+        &self,
+        gvr: &Gvr,
+        owner: &Value,
+        kind: OwnerKind,
+        fits: impl Fn(&Value) -> bool,
+    ) -> Result<Vec<Object>, Status> {
         let mut mine = Vec::new();
         for object in self.list_in(gvr, owner.namespace()).await? {
-            match claim_of(owner, &object) {
+            match claim_of(owner, &object, fits(&object)) {
                 Claim::Mine => mine.push(object),
                 Claim::None => {}
                 Claim::Adopt => mine.push(self.update(gvr, adopted(&object, owner, kind)).await?),
@@ -128,9 +139,9 @@ enum Claim {
     None,
 }
 
-fn claim_of(owner: &Value, object: &Value) -> Claim {
+fn claim_of(owner: &Value, object: &Value, fits: bool) -> Claim {
     let labels = &object["metadata"]["labels"];
-    let fits = selector::matches(&owner["spec"]["selector"], labels);
+    let fits = fits && selector::matches(&owner["spec"]["selector"], labels);
     match object.controller() {
         Some(reference) if reference["uid"] == owner.uid() => {
             if fits || owner.is_terminating() || object.is_terminating() { Claim::Mine } else { Claim::Release }
@@ -181,11 +192,11 @@ mod tests {
             (object("b", None), Claim::None),
         ];
         for (object, expect) in cases {
-            assert_eq!(claim_of(&owner, &object), expect, "{object}");
+            assert_eq!(claim_of(&owner, &object, true), expect, "{object}");
         }
         let kind = OwnerKind { api_version: "apps/v1", kind: "ReplicaSet" };
         let taken = adopted(&object("a", None), &owner, kind);
-        assert_eq!(claim_of(&owner, &taken), Claim::Mine);
+        assert_eq!(claim_of(&owner, &taken, true), Claim::Mine);
         assert_eq!(released(&taken, &owner)["metadata"]["ownerReferences"], json!([]));
     }
 }

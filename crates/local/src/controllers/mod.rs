@@ -1,8 +1,11 @@
 //! The controllers of the local cluster: each makes the world as objects of its kind want it.
 
 mod api;
+mod cron_job;
+mod daemon_set;
 mod deployment;
 mod endpoints;
+mod fitness;
 mod follow;
 mod garbage;
 mod job;
@@ -10,13 +13,19 @@ mod mirror;
 mod namespace;
 pub mod object;
 mod pods;
+mod portion;
 pub mod queue;
 mod replica_set;
+mod revisions;
 mod scheduler;
 pub mod selector;
 mod service_account;
+mod stateful_set;
+mod storage;
+mod template;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 use lateen_apiserver::{Client, EventType, Gvr, Object, gvr};
@@ -32,6 +41,7 @@ use crate::events::Recorder;
 
 pub use endpoints::SERVICE_NAME;
 pub use mirror::Mirror;
+pub use storage::{Directories, PROVISIONED_BY, PROVISIONER};
 
 /// Keys of one controller worked on at the same time: enough that a slow admission webhook in one
 /// namespace doesn't hold up the others.
@@ -40,16 +50,20 @@ const WORKERS: usize = 8;
 /// Start all controllers. They end when the result is dropped.
 ///
 /// `root_ca` is the API server's root certificate in PEM, for every namespace's
-/// `kube-root-ca.crt`.
+/// `kube-root-ca.crt`; `volumes` is the directory in which persistent volumes are made.
 #[must_use]
-pub fn run(client: &Client, clock: &Clock, root_ca: &str) -> JoinSet<()> {
+pub fn run(client: &Client, clock: &Clock, root_ca: &str, volumes: &Path) -> JoinSet<()> {
     let events = Recorder::start(client.clone(), "controllermanager", clock.clone());
     let mut all = Start { tasks: JoinSet::new(), api: Api { client: client.clone() }, events, clock: clock.clone() };
     all.namespaces(root_ca);
     all.scheduler();
     all.replica_sets();
     all.deployments();
+    all.stateful_sets();
+    all.daemon_sets();
     all.jobs();
+    all.cron_jobs();
+    all.storage(&Directories::new(volumes));
     all.endpoints();
     all.garbage();
     all.tasks
@@ -92,7 +106,7 @@ impl Start {
                 changed.then(|| Key::new("", object.namespace()))
             });
         }
-        let deletion = self.start(namespace::Namespaces::new(self.api.clone()));
+        let deletion = self.start(namespace::Namespaces::new(self.api.clone(), self.clock.clone()));
         self.feed(&deletion, &gvr::NAMESPACES, |_, namespace| namespace.is_terminating().then(|| Key::of(namespace)));
     }
 
@@ -110,7 +124,10 @@ impl Start {
             pods.lock().remove(&key);
             None
         });
-        self.feed(&queue, &gvr::NODES, move |_, _| waiting.lock().clone());
+        for gvr in [&gvr::NODES, &gvr::PERSISTENT_VOLUME_CLAIMS] {
+            let waiting = Arc::clone(&waiting);
+            self.feed(&queue, gvr, move |_, _| waiting.lock().clone());
+        }
     }
 
     fn replica_sets(&mut self) {
@@ -131,11 +148,98 @@ impl Start {
         });
     }
 
+    fn stateful_sets(&mut self) {
+        let events = self.events.component("statefulset-controller");
+        let queue = self.start(stateful_set::StatefulSets::new(self.api.clone(), events, self.clock.clone()));
+        self.feed(&queue, &gvr::STATEFUL_SETS, |_, set| [Key::of(set)]);
+        for gvr in [&gvr::PODS, &gvr::CONTROLLER_REVISIONS] {
+            self.feed(&queue, gvr, |_, object| controller_key(object, "StatefulSet"));
+        }
+    }
+
+    fn daemon_sets(&mut self) {
+        let events = self.events.component("daemonset-controller");
+        let queue = self.start(daemon_set::DaemonSets::new(self.api.clone(), events, self.clock.clone()));
+        let sets = Arc::new(Mutex::new(BTreeSet::new()));
+        let known = Arc::clone(&sets);
+        self.feed(&queue, &gvr::DAEMON_SETS, move |kind, set| {
+            let key = Key::of(set);
+            if kind == EventType::Deleted {
+                known.lock().remove(&key);
+            } else {
+                known.lock().insert(key.clone());
+            }
+            [key]
+        });
+        let mut nodes = std::collections::BTreeMap::new();
+        self.feed(&queue, &gvr::NODES, move |_, node| {
+            // Heartbeats change nothing for daemons.
+            let news = (node["metadata"]["labels"].clone(), node["spec"].clone());
+            let changed = nodes.insert(node.name().to_owned(), news.clone()) != Some(news);
+            if changed { sets.lock().clone() } else { BTreeSet::new() }
+        });
+        for gvr in [&gvr::PODS, &gvr::CONTROLLER_REVISIONS] {
+            self.feed(&queue, gvr, |_, object| controller_key(object, "DaemonSet"));
+        }
+    }
+
     fn jobs(&mut self) {
         let events = self.events.component("job-controller");
         let queue = self.start(job::Jobs::new(self.api.clone(), events, self.clock.clone()));
         self.feed(&queue, &gvr::JOBS, |_, job| [Key::of(job)]);
-        self.feed(&queue, &gvr::PODS, |_, pod| controller_key(pod, "Job"));
+        self.feed(&queue, &gvr::PODS, |_, pod| controller_key(pod, "Job").or_else(|| job::left_behind(pod)));
+    }
+
+    fn cron_jobs(&mut self) {
+        let events = self.events.component("cronjob-controller");
+        let queue = self.start(cron_job::CronJobs::new(self.api.clone(), events, self.clock.clone()));
+        self.feed(&queue, &gvr::CRON_JOBS, |_, cron_job| [Key::of(cron_job)]);
+        self.feed(&queue, &gvr::JOBS, |_, job| controller_key(job, "CronJob"));
+    }
+
+    fn storage(&mut self, directories: &Directories) {
+        let api = self.api.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = storage::ensure_class(api).await {
+                tracing::warn!(%error, "cannot make the default StorageClass");
+            }
+        });
+        let events = self.events.component("persistentvolume-controller");
+        let claims = self.start(storage::Claims::new(self.api.clone(), events.clone(), directories.clone()));
+        let volumes = self.start(storage::Volumes::new(
+            self.api.clone(),
+            events.clone(),
+            directories.clone(),
+            self.clock.clone(),
+        ));
+        let ephemeral = self.start(storage::Ephemeral::new(self.api.clone(), events.clone()));
+        self.feed(&ephemeral, &gvr::PODS, |_, pod| storage::has_ephemeral(pod).then(|| Key::of(pod)));
+        let unbound = Arc::new(Mutex::new(BTreeSet::new()));
+        let waiting = Arc::clone(&unbound);
+        self.feed(&claims, &gvr::PERSISTENT_VOLUME_CLAIMS, move |kind, claim| {
+            let key = Key::of(claim);
+            if kind != EventType::Deleted && claim["spec"]["volumeName"].is_null() {
+                waiting.lock().insert(key.clone());
+            } else {
+                waiting.lock().remove(&key);
+            }
+            [key]
+        });
+        for gvr in [&gvr::STORAGE_CLASSES, &gvr::PERSISTENT_VOLUMES] {
+            let unbound = Arc::clone(&unbound);
+            self.feed(&claims, gvr, move |_, object| {
+                unbound.lock().iter().cloned().chain(storage::claim_key(object)).collect::<Vec<_>>()
+            });
+        }
+        self.feed(&claims, &gvr::PODS, |kind, pod| {
+            let ended = kind == EventType::Deleted || pods::is_finished(pod);
+            if ended { storage::claims_of(pod).collect() } else { Vec::new() }
+        });
+        self.feed(&volumes, &gvr::PERSISTENT_VOLUMES, |_, volume| [Key::of(volume)]);
+        self.feed(&volumes, &gvr::PERSISTENT_VOLUME_CLAIMS, |_, claim| {
+            let name = claim.text("/spec/volumeName");
+            (!name.is_empty()).then(|| Key::new("", name))
+        });
     }
 
     fn endpoints(&mut self) {

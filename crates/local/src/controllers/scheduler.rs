@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::api::{Api, Key};
 use super::object::{Meta, set_condition};
 use super::queue::{Next, Reconcile};
-use super::{pods, selector};
+use super::{fitness, pods, storage};
 use crate::clock::{Clock, stamp};
 use crate::events::{Recorder, Type};
 
@@ -43,9 +43,13 @@ impl Scheduler {
 
     async fn sync(&self, pod: &Object) -> Result<Next, Status> {
         let nodes = self.api.client.list(&gvr::NODES, None).await?.items;
+        if let Some(why) = storage::unbound(&self.api, pod, &nodes).await? {
+            self.refuse(pod, nodes.len(), &[why]).await?;
+            return Ok(Next::After(TRY_AGAIN));
+        }
         let mut refusals = Vec::new();
         for node in &nodes {
-            match refusal(pod, node) {
+            match fitness::refusal(pod, node) {
                 None => return self.bind(pod, node.name()).await,
                 Some(why) => refusals.push(why),
             }
@@ -116,76 +120,9 @@ impl Reconcile for Scheduler {
     }
 }
 
-/// Why `pod` may not run on `node`.
-fn refusal(pod: &Value, node: &Value) -> Option<String> {
-    if node["spec"]["unschedulable"] == true {
-        return Some("1 node(s) were unschedulable".to_owned());
-    }
-    let labels = &node["metadata"]["labels"];
-    if !selector::matches_map(&pod["spec"]["nodeSelector"], labels) || !affine(pod, labels) {
-        return Some("1 node(s) didn't match Pod's node affinity/selector".to_owned());
-    }
-    let taint = node.items("/spec/taints").iter().find(|taint| {
-        taint["effect"] != "PreferNoSchedule" && !pod.items("/spec/tolerations").iter().any(|t| tolerates(t, taint))
-    })?;
-    let (key, value) = (taint.text("/key"), taint.text("/value"));
-    Some(format!("1 node(s) had untolerated taint {{{key}: {value}}}"))
-}
-
-fn affine(pod: &Value, labels: &Value) -> bool {
-    let required = "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution";
-    match pod.pointer(required) {
-        None | Some(Value::Null) => true,
-        Some(required) => required.items("/nodeSelectorTerms").iter().any(|term| {
-            let fits = json!({"matchExpressions": term["matchExpressions"]});
-            selector::matches(&fits, labels)
-        }),
-    }
-}
-
-fn tolerates(toleration: &Value, taint: &Value) -> bool {
-    let any = |v: &Value| v.is_null() || v == "";
-    let effect = &toleration["effect"];
-    let key = &toleration["key"];
-    (any(effect) || *effect == taint["effect"])
-        && (any(key) || *key == taint["key"])
-        && (toleration["operator"] == "Exists" || toleration.text("/value") == taint.text("/value"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pods_go_where_selector_affinity_and_taints_allow() {
-        let node = json!({
-            "metadata": {"name": "lateen", "labels": {"zone": "a"}},
-            "spec": {"taints": [{"key": "only", "value": "x", "effect": "NoSchedule"}]},
-        });
-        let tolerating = json!([{"key": "only", "operator": "Exists"}]);
-        let affinity = |zone: &str| {
-            json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {
-                "nodeSelectorTerms": [{"matchExpressions": [
-                    {"key": "zone", "operator": "In", "values": [zone]}]}]}}})
-        };
-        let cases = [
-            (json!({}), Some("untolerated taint {only: x}")),
-            (json!({"tolerations": tolerating}), None),
-            (json!({"tolerations": [{"key": "only", "value": "y"}]}), Some("untolerated")),
-            (json!({"tolerations": tolerating, "nodeSelector": {"zone": "b"}}), Some("affinity/selector")),
-            (json!({"tolerations": tolerating, "affinity": affinity("a")}), None),
-            (json!({"tolerations": tolerating, "affinity": affinity("b")}), Some("affinity/selector")),
-        ];
-        for (spec, expect) in cases {
-            let why = refusal(&json!({"spec": spec}), &node);
-            match expect {
-                None => assert_eq!(why, None, "{spec}"),
-                Some(part) => assert!(why.unwrap().contains(part), "{spec}"),
-            }
-        }
-        let closed = json!({"spec": {"unschedulable": true}});
-        assert!(refusal(&json!({}), &closed).unwrap().contains("unschedulable"));
-    }
 
     #[test]
     fn only_waiting_pods_of_the_default_scheduler_are_taken() {

@@ -53,7 +53,7 @@ fn stop(home: &Home, pid: i32) -> Result<(), UpError> {
 
 /// Deletes what a cluster keeps, and the directory when nothing else is in it.
 fn purge(home: &Home) -> Result<(), UpError> {
-    for path in [home.server(), home.root().join("logs")] {
+    for path in [home.server(), home.volumes(), home.root().join("logs")] {
         if path.exists() {
             fs::remove_dir_all(&path).map_err(|e| UpError::state(&path, e))?;
         }

@@ -13,7 +13,7 @@ mod launch;
 pub(crate) mod live;
 mod objects;
 mod probe;
-mod quantity;
+pub(crate) mod quantity;
 pub(crate) mod registry;
 mod status;
 mod stop;

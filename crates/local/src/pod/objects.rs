@@ -54,6 +54,17 @@ impl Objects {
         Ok(object.map(|object| encoded(&object["data"])).unwrap_or_default())
     }
 
+    /// The PersistentVolume that a claim is bound to.
+    pub(crate) async fn volume_of(&self, claim: &str) -> Result<std::sync::Arc<Value>, String> {
+        let kind = &gvr::PERSISTENT_VOLUME_CLAIMS;
+        let found = self.get(kind, "persistentvolumeclaim", claim, false).await?;
+        let found = found.filter(|claim| claim["status"]["phase"] == "Bound");
+        let name = found.as_ref().and_then(|claim| claim["spec"]["volumeName"].as_str());
+        let name = name.ok_or_else(|| format!("persistentvolumeclaim {claim:?} is not bound yet"))?;
+        let volume = self.client.get(&gvr::PERSISTENT_VOLUMES, "", name).await;
+        volume.map_err(|status| status.to_string())
+    }
+
     async fn get(
         &self,
         kind: &Gvr,

@@ -2,4 +2,5 @@
 
 mod controllers;
 mod names;
+mod workloads;
 mod world;

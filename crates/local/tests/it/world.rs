@@ -28,7 +28,7 @@ impl World {
         let client = server.client();
         let node = json!({"metadata": {"name": "lateen", "labels": {"kubernetes.io/hostname": "lateen"}}});
         client.create(&gvr::NODES, "", node).await.unwrap();
-        let tasks = controllers::run(&client, &Clock::system(), server.ca_pem());
+        let tasks = controllers::run(&client, &Clock::system(), server.ca_pem(), &home.path().join("volumes"));
         let mut agent = JoinSet::new();
         agent.spawn(run_pods(client.clone()));
         Self { client, _tasks: tasks, _node: agent, _server: server, _home: home }

@@ -12,3 +12,4 @@ mod mini_mesh;
 mod rotation;
 mod unprivileged;
 mod validation;
+mod workloads;

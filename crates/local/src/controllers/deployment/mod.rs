@@ -3,7 +3,6 @@
 mod plan;
 mod sets;
 mod status;
-mod template;
 
 use lateen_apiserver::{Object, Status, gvr};
 use serde_json::Value;
@@ -14,7 +13,7 @@ use self::status::Round;
 use super::api::{Api, Key, OwnerKind};
 use super::object::{Meta, map_mut};
 use super::queue::{Next, Reconcile};
-use super::{pods, selector};
+use super::{pods, selector, template};
 use crate::clock::Clock;
 use crate::events::{Recorder, Type};
 

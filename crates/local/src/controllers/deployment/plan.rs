@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::controllers::object::Meta;
+use crate::controllers::portion::{int_or_percent, percent};
 
 /// What a rollout looks at in one ReplicaSet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -67,22 +68,6 @@ impl Strategy {
             _ => 0,
         }
     }
-}
-
-fn int_or_percent(value: Option<&Value>, of: i64, up: bool) -> Option<i64> {
-    match value? {
-        Value::Number(n) => n.as_i64(),
-        Value::String(s) => {
-            let number = s.strip_suffix('%')?.parse().ok()?;
-            Some(percent(number, of, up))
-        }
-        _ => None,
-    }
-}
-
-fn percent(number: i64, of: i64, up: bool) -> i64 {
-    let hundredths = number.saturating_mul(of);
-    (if up { hundredths.saturating_add(99) } else { hundredths }) / 100
 }
 
 /// The next step of a rollout, as new sizes; `None` keeps a set as it is.

@@ -4,8 +4,8 @@ use lateen_apiserver::Object;
 use serde_json::{Map, Value, json};
 
 use super::plan::{Set, Strategy};
-use super::template;
 use crate::controllers::object::{Meta, controller_ref, map_mut};
+use crate::controllers::template;
 
 /// Numbers the templates of a Deployment in the order in which they were rolled out.
 pub const REVISION: &str = "deployment.kubernetes.io/revision";

@@ -77,6 +77,10 @@ impl Garbage {
             let Some((kind, dependent)) = self.live(&id).await? else {
                 continue;
             };
+            if self.has_other_owner(&dependent, uid) {
+                self.drop_owners(&kind, &dependent, &[uid]).await?;
+                continue;
+            }
             let reference = reference_to(&dependent, uid);
             blocked |= reference.is_some_and(|r| r["blockOwnerDeletion"] == true);
             if !dependent.is_terminating() {
@@ -89,6 +93,13 @@ impl Garbage {
             return Ok(());
         }
         self.drop_finalizer(kind, object, Ending::Foreground).await
+    }
+
+    /// Whether an owner that stays keeps the object when this one goes.
+    fn has_other_owner(&self, object: &Object, uid: &str) -> bool {
+        let graph = self.graph.lock();
+        let owners = object.items("/metadata/ownerReferences").iter().map(|r| r.text("/uid"));
+        owners.filter(|owner| *owner != uid).any(|owner| graph.node(owner).is_some_and(|node| node.ending.is_none()))
     }
 
     /// Delete the object if all its owners are gone.

@@ -53,7 +53,7 @@ impl Source {
             part.downward_api = Some(k8s_openapi::api::core::v1::DownwardAPIProjection { items: source.items.clone() });
         } else {
             return Err("this kind of volume does not exist in a local cluster; there are emptyDir, \
-                        configMap, secret, downwardAPI, projected and hostPath"
+                        configMap, secret, downwardAPI, projected, hostPath and persistentVolumeClaim"
                 .to_owned());
         }
         Ok(Source { parts: vec![part], mode: bits(mode) })

@@ -1,9 +1,10 @@
 //! The volumes of a pod.
 
+mod claim;
 mod content;
 mod files;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,8 @@ pub(crate) struct Scope<'a> {
 pub(crate) struct Volumes {
     places: BTreeMap<String, PathBuf>,
     published: BTreeMap<String, Files>,
+    /// Those that may only be read.
+    read_only: BTreeSet<String>,
     /// When a volume's tokens must be renewed, in seconds since 1970.
     renew: BTreeMap<String, i64>,
 }
@@ -53,30 +56,52 @@ impl Volumes {
     }
 
     async fn prepare_one(&mut self, volume: &Volume, scope: &Scope<'_>, now: i64) -> Result<(), String> {
-        let place = scope.paths.volume(&volume.name);
-        if volume.empty_dir.is_some() {
-            if !self.places.contains_key(&volume.name) {
-                empty_dir(&place, group(scope)).map_err(|e| e.to_string())?;
-            }
-        } else if let Some(host) = &volume.host_path {
-            let place = host_path(host, scope.state)?;
-            self.places.insert(volume.name.clone(), place);
-            return Ok(());
-        } else {
-            let due = self.renew.get(&volume.name).is_some_and(|at| *at <= now);
-            let old = self.published.get(&volume.name).filter(|_| !due);
-            let source = Source::of(volume)?;
-            let content = content::read(&source, scope, old, now).await?;
-            if let Some(at) = content.renew {
-                self.renew.insert(volume.name.clone(), at);
-            }
-            if self.published.get(&volume.name) != Some(&content.files) {
-                files::publish(&place, &content.files, group(scope)).map_err(|e| e.to_string())?;
-                self.published.insert(volume.name.clone(), content.files);
-            }
-        }
+        let place = match self.lasting(volume, scope).await? {
+            Some(place) => place,
+            None => self.publish(volume, scope, now).await?,
+        };
         self.places.insert(volume.name.clone(), place);
         Ok(())
+    }
+
+    /// The place of a volume that is made once; none for one that shows objects.
+    async fn lasting(&mut self, volume: &Volume, scope: &Scope<'_>) -> Result<Option<PathBuf>, String> {
+        if let Some(host) = &volume.host_path {
+            return host_path(host, scope.state).map(Some);
+        }
+        let claim = claim::of(volume, scope.pod);
+        if volume.empty_dir.is_none() && claim.is_none() {
+            return Ok(None);
+        }
+        if let Some(known) = self.places.get(&volume.name) {
+            return Ok(Some(known.clone()));
+        }
+        if let Some(claim) = claim {
+            if claim.read_only {
+                self.read_only.insert(volume.name.clone());
+            }
+            return claim::place(&claim.name, scope).await.map(Some);
+        }
+        let place = scope.paths.volume(&volume.name);
+        empty_dir(&place, group(scope)).map_err(|e| e.to_string())?;
+        Ok(Some(place))
+    }
+
+    /// Shows objects of the cluster as they are now.
+    async fn publish(&mut self, volume: &Volume, scope: &Scope<'_>, now: i64) -> Result<PathBuf, String> {
+        let place = scope.paths.volume(&volume.name);
+        let due = self.renew.get(&volume.name).is_some_and(|at| *at <= now);
+        let old = self.published.get(&volume.name).filter(|_| !due);
+        let source = Source::of(volume)?;
+        let content = content::read(&source, scope, old, now).await?;
+        if let Some(at) = content.renew {
+            self.renew.insert(volume.name.clone(), at);
+        }
+        if self.published.get(&volume.name) != Some(&content.files) {
+            files::publish(&place, &content.files, group(scope)).map_err(|e| e.to_string())?;
+            self.published.insert(volume.name.clone(), content.files);
+        }
+        Ok(place)
     }
 
     /// Whether anything of the pod changes by itself.
@@ -108,7 +133,8 @@ impl Volumes {
             None => place.clone(),
             Some(sub) => sub_path(place, &sub)?,
         };
-        let read_only = mount.read_only == Some(true) || self.published.contains_key(&mount.name);
+        let kept = self.published.contains_key(&mount.name) || self.read_only.contains(&mount.name);
+        let read_only = mount.read_only == Some(true) || kept;
         Ok(spec::Volume { source, target: PathBuf::from(&mount.mount_path), read_only })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::controllers::object::map_mut;
+use super::object::map_mut;
 
 /// The label that tells the pods of one template from those of the Deployment's others.
 pub const HASH_LABEL: &str = "pod-template-hash";
