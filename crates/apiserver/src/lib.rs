@@ -3,11 +3,14 @@
 mod admission;
 mod apply;
 pub mod auth;
+pub mod cel;
 pub mod client;
 pub mod clock;
 pub mod config;
 pub mod cron;
 mod engine;
+#[cfg(test)]
+mod fuzz;
 pub mod gvr;
 mod http_front;
 pub mod object;

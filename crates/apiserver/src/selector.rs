@@ -175,6 +175,7 @@ fn fields(resource: &Resource) -> &'static [&'static str] {
         (false, "pods") => POD_FIELDS,
         (false, "events") => EVENT_FIELDS,
         (false, "secrets") => &["type"],
+        (false, "services") => &["spec.clusterIP", "spec.type"],
         (false, "namespaces") => &["status.phase"],
         (false, "nodes") => &["spec.unschedulable"],
         (false, "replicasets") => &["status.replicas"],
@@ -204,7 +205,8 @@ impl FieldSelector {
     pub fn check(&self, resource: &Resource) -> Result<(), Status> {
         for (key, _, _) in &self.tests {
             let known = matches!(key.as_str(), "metadata.name" | "metadata.namespace")
-                || fields(resource).contains(&key.as_str());
+                || fields(resource).contains(&key.as_str())
+                || resource.versions.iter().any(|v| v.selectable.contains(key));
             if !known {
                 return Err(Status::bad_request(format!("field label not supported: {key}")));
             }

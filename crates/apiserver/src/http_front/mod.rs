@@ -24,6 +24,7 @@ use crate::{
 };
 pub use accept::serve;
 use path::Path;
+pub(crate) use query::percent_decode;
 
 /// A request with what is known about its sender.
 pub(crate) struct Incoming {

@@ -34,7 +34,7 @@ pub fn index(engine: &Engine) -> Response<Body> {
             for resource in registry.iter().filter(|r| r.group == group) {
                 hash.update(resource.plural.as_bytes());
                 if let Some(Schema::Custom(schema)) = resource.version(&version).map(|v| &v.schema) {
-                    hash.update(schema.to_string().as_bytes());
+                    hash.update(schema.json.to_string().as_bytes());
                 }
             }
             let hash: String = hash.finalize().iter().take(16).map(|b| format!("{b:02X}")).collect();
@@ -61,7 +61,7 @@ fn collect(engine: &Engine, group: &str, version: &str) -> (Map<String, Value>, 
             }
             Schema::Custom(schema) => {
                 wanted.insert(META.to_owned());
-                schemas.insert(name.clone(), custom_schema(resource, version, schema));
+                schemas.insert(name.clone(), custom_schema(resource, version, &schema.json));
             }
         }
         add_paths(resource, version, &name, &mut paths);

@@ -195,5 +195,6 @@ fn version(row: &Row, name: &str, definitions: &str) -> Version {
         }),
         schema: Schema::builtin(format!("{definitions}.{}", row.kind)),
         columns: Vec::new(),
+        selectable: Vec::new(),
     }
 }

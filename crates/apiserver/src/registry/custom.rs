@@ -63,8 +63,14 @@ fn version(version: &Value, group: &str, kind: &str) -> Version {
         }),
         schema: Schema::custom(version["schema"]["openAPIV3Schema"].clone()),
         columns: columns(&version["additionalPrinterColumns"]),
+        selectable: selectable(&version["selectableFields"]),
         name,
     }
+}
+
+fn selectable(fields: &Value) -> Vec<String> {
+    let paths = fields.as_array().into_iter().flatten().filter_map(|f| f["jsonPath"].as_str());
+    paths.map(|path| path.trim_start_matches('.').to_owned()).collect()
 }
 
 fn columns(columns: &Value) -> Vec<Column> {

@@ -55,6 +55,8 @@ pub struct Version {
     pub schema: Schema,
     /// Columns of a custom resource.
     pub columns: Vec<Column>,
+    /// Fields that field selectors may name, such as `spec.color`.
+    pub selectable: Vec<String>,
 }
 
 /// One resource.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Errors, Rules, immutable, list, names, set_default};
+use super::{Errors, Rules, definition_schema, immutable, list, names, set_default};
 use crate::{object, status::FieldError};
 
 /// CustomResourceDefinitions.
@@ -58,6 +58,9 @@ impl Rules for Definition {
         if !scopes.iter().any(|s| spec["scope"] == *s) {
             errors.push(FieldError::not_supported("spec.scope", &spec["scope"], &scopes));
         }
+        if spec["preserveUnknownFields"] == true {
+            errors.push(FieldError::invalid("spec.preserveUnknownFields", &true.into(), "must be false"));
+        }
         versions(&spec["versions"], errors);
         if spec["conversion"]["strategy"] != "None" {
             errors.push(FieldError::not_supported(
@@ -71,6 +74,20 @@ impl Rules for Definition {
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
         for field in ["group", "scope"] {
             immutable(&format!("spec.{field}"), &new["spec"][field], &old["spec"][field], errors);
+        }
+        for field in ["plural", "kind"] {
+            let name = |object: &Value| object["spec"]["names"][field].clone();
+            immutable(&format!("spec.names.{field}"), &name(new), &name(old), errors);
+        }
+        for (index, version) in list(&new["status"]["storedVersions"]).iter().enumerate() {
+            if !list(&new["spec"]["versions"]).iter().any(|v| v["name"] == *version) {
+                let field = format!("status.storedVersions[{index}]");
+                errors.push(FieldError::invalid(
+                    field,
+                    version,
+                    "missing from spec.versions; every stored version must remain in spec",
+                ));
+            }
         }
     }
 
@@ -96,15 +113,60 @@ fn versions(value: &Value, errors: &mut Errors) {
             errors.push(FieldError::invalid(format!("{path}.name"), &name.into(), text));
         }
         let schema = &version["schema"]["openAPIV3Schema"];
-        if !schema.is_object() {
-            let field = format!("{path}.schema.openAPIV3Schema");
+        let field = format!("{path}.schema.openAPIV3Schema");
+        if schema.is_object() {
+            definition_schema::validate(schema, &field, errors);
+        } else {
             errors.push(FieldError::required(field, "schemas are required"));
-        } else if schema["type"] != "object" {
-            errors.push(FieldError::invalid(
-                format!("{path}.schema.openAPIV3Schema.type"),
-                &schema["type"],
-                "must be object at the root",
-            ));
+        }
+        subresources(&version["subresources"], &format!("{path}.subresources"), errors);
+        selectable(&version["selectableFields"], schema, &format!("{path}.selectableFields"), errors);
+    }
+    let mut seen = Vec::new();
+    for (index, version) in versions.iter().enumerate() {
+        if seen.contains(&&version["name"]) {
+            errors.push(FieldError::duplicate(format!("spec.versions[{index}].name"), &version["name"]));
+        }
+        seen.push(&version["name"]);
+    }
+}
+
+fn selectable(fields: &Value, schema: &Value, path: &str, errors: &mut Errors) {
+    const MAX: usize = 8;
+    if list(fields).len() > MAX {
+        errors.push(FieldError {
+            reason: "FieldValueTooMany",
+            field: path.into(),
+            message: format!("Too many: {}: must have at most {MAX} items", list(fields).len()),
+        });
+    }
+    for (index, field) in list(fields).iter().enumerate() {
+        let wanted = field["jsonPath"].as_str().unwrap_or_default();
+        let steps = wanted.trim_start_matches('.').split('.');
+        let found = steps.fold(schema, |at, step| &at["properties"][step]);
+        let plain = ["string", "boolean", "integer"].iter().any(|kind| found["type"] == *kind);
+        let outside = !wanted.starts_with('.') || wanted.starts_with(".metadata");
+        if outside || !plain {
+            let text = "must point to a field of type string, boolean or integer outside of metadata";
+            errors.push(FieldError::invalid(format!("{path}[{index}].jsonPath"), &wanted.into(), text));
+        }
+    }
+}
+
+fn subresources(value: &Value, path: &str, errors: &mut Errors) {
+    let scale = &value["scale"];
+    if !scale.is_object() {
+        return;
+    }
+    for (key, below) in [("specReplicasPath", ".spec."), ("statusReplicasPath", ".status.")] {
+        let field = format!("{path}.scale.{key}");
+        match scale[key].as_str().unwrap_or_default() {
+            "" => errors.push(FieldError::required(field, "")),
+            text if text.starts_with(below) && !text.contains('[') => {}
+            text => {
+                let wrong = format!("should be a json path under {}", below.trim_end_matches('.'));
+                errors.push(FieldError::invalid(field, &text.into(), wrong));
+            }
         }
     }
 }

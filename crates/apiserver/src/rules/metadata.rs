@@ -26,6 +26,20 @@ pub fn validate(value: &Value, rules: &dyn Rules, errors: &mut Errors) {
     }
 }
 
+/// What is wrong with the metadata of an object inside of another; paths begin with `metadata`.
+pub fn validate_embedded(metadata: &Value, errors: &mut Errors) {
+    let text = |key: &str| metadata[key].as_str().filter(|t| !t.is_empty());
+    if let Some((name, text)) = text("name").and_then(|n| Some((n, names::dns1123_subdomain(n)?))) {
+        errors.push(FieldError::invalid("metadata.name", &name.into(), text));
+    }
+    if let Some((name, text)) = text("namespace").and_then(|n| Some((n, names::dns1123_label(n)?))) {
+        errors.push(FieldError::invalid("metadata.namespace", &name.into(), text));
+    }
+    labels(&metadata["labels"], "metadata.labels", errors);
+    annotations(&metadata["annotations"], errors);
+    owners(&metadata["ownerReferences"], errors);
+}
+
 /// What is wrong with a map of labels at `path`.
 pub fn labels(value: &Value, path: &str, errors: &mut Errors) {
     for (key, value) in value.as_object().into_iter().flatten() {
@@ -76,6 +90,21 @@ fn owners(value: &Value, errors: &mut Errors) {
 
 /// What is wrong with a change of metadata.
 pub fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    if object::is_deleting(old) {
+        let before = list(&old["metadata"]["finalizers"]);
+        let added: Vec<String> = list(&new["metadata"]["finalizers"])
+            .iter()
+            .filter(|finalizer| !before.contains(finalizer))
+            .map(Value::to_string)
+            .collect();
+        if !added.is_empty() {
+            let text = format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{}}}",
+                added.join(", ")
+            );
+            errors.push(FieldError::forbidden("metadata.finalizers", &text));
+        }
+    }
     for field in ["name", "namespace", "uid", "creationTimestamp"] {
         immutable(&format!("metadata.{field}"), &new["metadata"][field], &old["metadata"][field], errors);
     }

@@ -5,6 +5,7 @@ mod cluster;
 mod container;
 mod definition;
 mod ingress;
+mod definition_schema;
 pub mod metadata;
 pub mod names;
 mod pod;

@@ -218,10 +218,15 @@ fn scalar(schema: &Value, value: &Value, at: &Place<'_>, report: &mut Report) {
 }
 
 fn prune(schema: &Value, value: &mut Value, path: &str, report: &mut Report) {
-    if schema["x-kubernetes-embedded-resource"] == true {
-        return;
-    }
     match value {
+        Value::Object(map) if schema["x-kubernetes-embedded-resource"] == true => {
+            let own: Vec<_> = ["apiVersion", "kind", "metadata"]
+                .into_iter()
+                .filter_map(|key| map.shift_remove(key).map(|value| (key.to_owned(), value)))
+                .collect();
+            prune_map(schema, map, path, report);
+            *map = own.into_iter().chain(std::mem::take(map)).collect();
+        }
         Value::Object(map) => prune_map(schema, map, path, report),
         Value::Array(items) => {
             for (index, item) in items.iter_mut().enumerate() {

@@ -2,6 +2,10 @@
 
 mod builtin;
 mod decode;
+mod default;
+pub mod formats;
+pub mod pattern;
+mod rules;
 mod structural;
 
 use std::sync::Arc;
@@ -10,6 +14,7 @@ use serde_json::Value;
 
 pub use builtin::definition;
 pub use decode::{Report, parse_json};
+pub use rules::Rules;
 
 /// The schema of one kind in one version.
 #[derive(Clone, Debug)]
@@ -17,7 +22,15 @@ pub enum Schema {
     /// A named definition of Kubernetes' own types.
     Builtin(Arc<str>),
     /// A structural schema of a CustomResourceDefinition.
-    Custom(Arc<Value>),
+    Custom(Arc<Custom>),
+}
+
+/// A structural schema with its rules.
+#[derive(Debug)]
+pub struct Custom {
+    /// `openAPIV3Schema`
+    pub json: Value,
+    rules: Rules,
 }
 
 impl Schema {
@@ -28,29 +41,31 @@ impl Schema {
 
     /// A custom resource's schema.
     pub fn custom(schema: Value) -> Self {
-        Self::Custom(Arc::new(schema))
+        // What doesn't compile was refused when the definition was written.
+        let rules = Rules::compile(&schema, "", &mut Vec::new());
+        Self::Custom(Arc::new(Custom { json: schema, rules }))
     }
 
     /// Drops what the schema doesn't know, and reports it and values of wrong types.
     pub fn decode(&self, object: &mut Value) -> Report {
         match self {
             Self::Builtin(name) => decode::builtin(name, object),
-            Self::Custom(schema) => decode::custom(schema, object),
+            Self::Custom(schema) => decode::custom(&schema.json, object),
         }
     }
 
     /// Fills in the schema's defaults (custom resources; built-in kinds have theirs in code).
     pub fn default(&self, object: &mut Value) {
         if let Self::Custom(schema) = self {
-            structural::default(schema, object);
+            default::default(&schema.json, object);
         }
     }
 
-    /// Everything wrong with a custom resource by its schema.
-    pub fn validate(&self, object: &Value) -> Vec<crate::status::FieldError> {
+    /// Everything wrong with a custom resource by its schema; `old` is what it was before.
+    pub fn validate(&self, object: &Value, old: Option<&Value>) -> Vec<crate::status::FieldError> {
         match self {
             Self::Builtin(_) => Vec::new(),
-            Self::Custom(schema) => structural::validate(schema, object),
+            Self::Custom(schema) => structural::validate(&schema.json, &schema.rules, object, old),
         }
     }
 }

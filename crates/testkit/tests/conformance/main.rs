@@ -1,5 +1,6 @@
 //! Istio's behaviour as data, counted by group. Skipped with a message where the data is absent.
 
+mod crd_validation;
 mod injection;
 mod normalization;
 mod sim;
