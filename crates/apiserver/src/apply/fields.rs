@@ -1,6 +1,6 @@
 //! Sets of fields, as `metadata.managedFields` holds them, and what is done with them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value, json};
 
@@ -60,6 +60,51 @@ pub fn shown(path: &[Step]) -> String {
 }
 
 impl FieldSet {
+    /// The set of just the place itself.
+    pub fn leaf() -> Self {
+        Self { itself: true, children: BTreeMap::new() }
+    }
+
+    /// Adds what is below a step, unless that is nothing.
+    pub fn put(&mut self, step: Step, below: Self) {
+        if !below.is_empty() {
+            self.children.insert(step, below);
+        }
+    }
+
+    /// Adds the paths of another set.
+    pub fn unite(&mut self, other: &Self) {
+        self.itself |= other.itself;
+        for (step, child) in &other.children {
+            self.children.entry(step.clone()).or_default().unite(child);
+        }
+    }
+
+    /// Removes the paths of another set.
+    pub fn subtract(&mut self, other: &Self) {
+        self.itself &= !other.itself;
+        for (step, gone) in &other.children {
+            if let Some(child) = self.children.get_mut(step) {
+                child.subtract(gone);
+                if child.is_empty() {
+                    self.children.remove(step);
+                }
+            }
+        }
+    }
+
+    /// Removes the paths that a value doesn't have.
+    pub fn keep(&mut self, value: &Value) {
+        let index = Index::of(self, value);
+        self.children.retain(|step, child| match index.find(value, step) {
+            Some(found) => {
+                child.keep(found);
+                !child.is_empty()
+            }
+            None => false,
+        });
+    }
+
     pub fn from_json(value: &Value) -> Self {
         let Some(map) = value.as_object() else { return Self::default() };
         let mut set = Self { itself: map.is_empty() || map.contains_key("."), children: BTreeMap::new() };
@@ -132,6 +177,41 @@ impl FieldSet {
     }
 }
 
+/// The items of a list by the keys that a set uses, so that finding one doesn't walk the list.
+struct Index<'a> {
+    items: HashMap<String, &'a Value>,
+}
+
+impl<'a> Index<'a> {
+    fn of(set: &FieldSet, value: &'a Value) -> Self {
+        let Value::Array(items) = value else { return Self { items: HashMap::new() } };
+        let keys = set.children.keys().find_map(|step| match step {
+            Step::Key(text) => serde_json::from_str::<Map<String, Value>>(text).ok(),
+            _ => None,
+        });
+        let keys: Option<Vec<String>> = keys.map(|map| map.keys().cloned().collect());
+        let id = |item: &Value| keys.as_ref().map_or_else(|| item.to_string(), |keys| item_key(item, keys));
+        Self { items: items.iter().map(|item| (id(item), item)).collect() }
+    }
+
+    fn find(&self, value: &'a Value, step: &Step) -> Option<&'a Value> {
+        match step {
+            Step::Field(name) => value.get(name),
+            Step::Key(text) | Step::Value(text) => self.items.get(text).copied(),
+        }
+    }
+}
+
+/// The keys of a list's item, as text.
+pub fn item_key(item: &Value, keys: &[String]) -> String {
+    key_of(item, keys).to_string()
+}
+
+/// The items of a list by their keys.
+pub fn keyed<'a>(items: &'a [Value], keys: &[String]) -> HashMap<String, &'a Value> {
+    items.iter().map(|item| (item_key(item, keys), item)).collect()
+}
+
 fn key_of(item: &Value, keys: &[String]) -> Value {
     let mut map = Map::new();
     for key in keys {
@@ -146,15 +226,15 @@ fn key_of(item: &Value, keys: &[String]) -> Value {
 
 /// The fields that a value names.
 pub fn collect(kind: &Kind<'_>, value: &Value) -> FieldSet {
-    let Value::Object(map) = value else { return FieldSet { itself: true, ..FieldSet::default() } };
+    let Value::Object(map) = value else { return FieldSet::leaf() };
     if map.is_empty() || kind.is_atomic_map() {
-        return FieldSet { itself: true, ..FieldSet::default() };
+        return FieldSet::leaf();
     }
     let mut set = FieldSet::default();
     for (key, child) in map {
         let child = match child {
             Value::Array(items) => collect_list(kind, key, items),
-            Value::Object(_) if kind.has_atomic_field(key) => FieldSet { itself: true, ..FieldSet::default() },
+            Value::Object(_) if kind.has_atomic_field(key) => FieldSet::leaf(),
             other => collect(&kind.field(key), other),
         };
         set.children.insert(Step::Field(key.clone()), child);
@@ -163,12 +243,12 @@ pub fn collect(kind: &Kind<'_>, value: &Value) -> FieldSet {
 }
 
 fn collect_list(owner: &Kind<'_>, key: &str, items: &[Value]) -> FieldSet {
-    let mut set = FieldSet::default();
+    // An empty list is something to own too.
+    let mut set = FieldSet { itself: items.is_empty(), children: BTreeMap::new() };
     match owner.list(key) {
         List::Atomic => set.itself = true,
         List::Set => {
-            let leaf = FieldSet { itself: true, ..FieldSet::default() };
-            set.children = items.iter().map(|i| (Step::Value(i.to_string()), leaf.clone())).collect();
+            set.children = items.iter().map(|i| (Step::Value(i.to_string()), FieldSet::leaf())).collect();
         }
         List::Keyed(keys) => {
             for item in items {

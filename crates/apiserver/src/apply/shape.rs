@@ -48,7 +48,7 @@ impl<'a> Kind<'a> {
     pub fn root(schema: &'a Schema) -> Self {
         match schema {
             Schema::Builtin(name) => Self { name, schema: definition(name), root: true },
-            Schema::Custom(schema) => Self { name: "", schema: Some(schema), root: true },
+            Schema::Custom(schema) => Self { name: "", schema: Some(&schema.json), root: true },
         }
     }
 
@@ -89,6 +89,11 @@ impl<'a> Kind<'a> {
             })
     }
 
+    /// Whether an object here has any keys, each with a value of one kind.
+    pub fn is_free_map(&self) -> bool {
+        self.schema.is_some_and(|s| s["additionalProperties"].is_object())
+    }
+
     /// Whether the map in a field of this object is owned as a whole.
     pub fn has_atomic_field(&self, key: &str) -> bool {
         matches!((self.short(), key), ("ServiceSpec", "selector") | ("PodSpec", "nodeSelector"))
@@ -100,6 +105,11 @@ impl<'a> Kind<'a> {
         match (self.short(), key) {
             ("Container" | "EphemeralContainer", "ports") => return keys(&["containerPort", "protocol"]),
             ("ServiceSpec", "ports") => return keys(&["port", "protocol"]),
+            ("PodSpec", "topologySpreadConstraints") => return keys(&["topologyKey", "whenUnsatisfiable"]),
+            ("ResourceRequirements", "claims") => return keys(&["name"]),
+            ("Endpoint", "addresses") => return List::Set,
+            ("MutatingWebhook" | "ValidatingWebhook", "matchConditions") => return keys(&["name"]),
+            ("JobStatus", "conditions") | ("ServiceAccount", "imagePullSecrets") => return List::Atomic,
             _ => {}
         }
         match merge_key(self.name, key) {
@@ -112,7 +122,9 @@ impl<'a> Kind<'a> {
             Some("set") => List::Set,
             Some("map") => {
                 let names = schema["x-kubernetes-list-map-keys"].as_array().into_iter().flatten();
-                List::Keyed(names.filter_map(|n| n.as_str().map(str::to_owned)).collect())
+                let mut names: Vec<String> = names.filter_map(|n| n.as_str().map(str::to_owned)).collect();
+                names.sort();
+                List::Keyed(names)
             }
             _ => List::Atomic,
         }

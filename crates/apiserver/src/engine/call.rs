@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use serde_json::Value;
 
 use crate::{
+    apply::{self, Writer},
     auth::User,
     registry::{Resource, Version},
     selector::{FieldSelector, LabelSelector},
@@ -30,8 +31,10 @@ pub struct WriteOptions {
     pub dry_run: bool,
     /// See [`FieldValidation`].
     pub validation: FieldValidation,
-    /// Who owns the fields (server-side apply).
+    /// Who owns the fields that are written.
     pub manager: String,
+    /// The subresource through which the whole object is written, such as `scale`.
+    pub through: &'static str,
     /// Take fields over from other managers (server-side apply).
     pub force: bool,
 }
@@ -100,6 +103,23 @@ impl Call {
     /// `v1` or `group/v1` of the request.
     pub fn api_version(&self) -> String {
         self.resource.api_version(&self.version)
+    }
+
+    /// Who writes, for `metadata.managedFields`.
+    pub fn writer(&self) -> Writer {
+        let manager = if self.options.manager.is_empty() { "lateen" } else { &self.options.manager };
+        let subresource = if self.options.through.is_empty() { &self.subresource } else { self.options.through };
+        Writer { manager: manager.to_owned(), api_version: self.api_version(), subresource: subresource.to_owned() }
+    }
+
+    /// Writes `metadata.managedFields` of an object that this request made out of `old`; `sent` is the list that came
+    /// with the request.
+    pub fn note_managers(&self, old: Option<&Value>, new: &mut Value, sent: Option<Value>) -> Result<(), Status> {
+        match &self.managers {
+            Some(managers) => apply::store(new, managers.clone()),
+            None => apply::track(&self.served()?.schema, old, new, &self.writer(), sent.as_ref()),
+        }
+        Ok(())
     }
 
     /// 404 for the request's object.

@@ -65,9 +65,10 @@ impl Engine {
         if rules.has_generation() {
             object["metadata"]["generation"] = 1.into();
         }
+        call.note_managers(None, &mut object, None)?;
         let mut errors = Vec::new();
         metadata::validate(&object, rules, &mut errors);
-        errors.extend(schema.validate(&object));
+        errors.extend(schema.validate(&object, None));
         rules.validate(&object, &mut errors);
         call.check(&errors)?;
         rules.warnings(&object).into_iter().for_each(|text| call.warn(text));
@@ -132,9 +133,6 @@ fn prepare_metadata(call: &mut Call, object: &mut Value) {
     }
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generation", "managedFields"] {
         metadata.shift_remove(field);
-    }
-    if let Some(managers) = &call.managers {
-        metadata.insert("managedFields".into(), managers.clone());
     }
     metadata.insert("uid".into(), uuid().into());
     metadata.insert("resourceVersion".into(), json!(""));

@@ -77,12 +77,12 @@ fn applied(call: &mut Call, current: Option<&Value>, configuration: &Value) -> R
             call.name
         )));
     }
-    let schema = call.served()?.schema.clone();
-    let manager = match call.options.manager.as_str() {
-        "" => "lateen",
-        manager => manager,
-    };
-    let done = apply::apply(&schema, current, configuration, manager, call.options.force)?;
+    if !configuration["metadata"]["managedFields"].is_null() {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    let version = call.served()?;
+    let options = apply::Options { writer: &call.writer(), force: call.options.force, has_status: version.status };
+    let done = apply::apply(&version.schema, current, configuration, &options)?;
     call.managers = Some(done.managers);
     let mut object = done.object;
     object::map_at(&mut object, "metadata").insert("name".into(), call.name.as_str().into());

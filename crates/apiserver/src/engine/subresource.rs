@@ -65,6 +65,7 @@ impl Engine {
         }
         *at_mut(&mut object, &scale.spec_replicas) = replicas.into();
         call.subresource.clear();
+        call.options.through = "scale";
         let stored = self.replace(call, &old, object).await?;
         Ok(scale_object(&scale, &stored))
     }

@@ -56,6 +56,8 @@ impl Engine {
     pub(super) async fn replace(&self, call: &mut Call, old: &Object, mut new: Value) -> Result<Object, Status> {
         self.check_version(call, &new, old)?;
         let schema = call.served()?.schema.clone();
+        let sent = new["metadata"].get("managedFields").filter(|_| call.subresource.is_empty());
+        let sent = sent.map(|list| json!({"managedFields": list}));
         schema.default(&mut new);
         convert::to_storage(&call.resource, &mut new);
         let rules = call.resource.rules;
@@ -66,14 +68,12 @@ impl Engine {
         new = self.mutate(call, Operation::Update, new, Some(old)).await?;
         rules.default(&mut new);
         keep_metadata(&mut new, old);
-        if let Some(managers) = &call.managers {
-            new["metadata"]["managedFields"] = managers.clone();
-        }
+        call.note_managers(Some(old), &mut new, sent)?;
         count_generation(call, &mut new, old);
         let mut errors = Vec::new();
         metadata::validate(&new, rules, &mut errors);
         metadata::validate_update(&new, old, &mut errors);
-        errors.extend(schema.validate(&new));
+        errors.extend(schema.validate(&new, Some(old)));
         rules.validate(&new, &mut errors);
         rules.validate_update(&new, old, &mut errors);
         call.check(&errors)?;

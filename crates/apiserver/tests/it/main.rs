@@ -1,8 +1,11 @@
 //! The server as `kubectl` sees it.
 
+mod apply;
 mod client;
 mod cluster;
+mod definitions;
 mod durable;
 mod guide;
+mod lists;
 mod objects;
 mod webhooks;
