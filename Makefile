@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 LATEEN := target/release/lateen
 
-.PHONY: help build demo down test unit e2e lint conformance bench-mesh clean
+.PHONY: help build demo down test unit e2e lint conformance bench-mesh bench-api clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ bench-mesh: ## how fast and small the mini mesh is
 	@scripts/setup.sh test
 	$(CARGO) build --release --package lateen-cli
 	$(CARGO) run --package lateen-testkit --example mesh_figures
+
+bench-api: ## how fast and small the API server is
+	$(CARGO) run --release --package lateen-apiserver --example api_figures
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::User,
-    engine::{Call, Engine, WatchFilter, WatchOptions, Watched, WriteOptions},
+    engine::{Call, Engine, Item, WatchFilter, WatchOptions, Watched, WriteOptions},
     gvr::Gvr,
     object::{self, Object},
     status::Status,
@@ -64,7 +64,7 @@ impl Watch {
                 return Ok(event);
             }
             let events = self.watched.next().await?;
-            let events: Vec<_> = events.into_iter().map(|(kind, object)| Event { kind, object }).collect();
+            let events: Vec<_> = events.into_iter().map(|(kind, item)| Event { kind, object: item.object() }).collect();
             self.pending = events.into_iter();
         }
     }
@@ -130,7 +130,8 @@ impl Client {
     pub async fn list_with(&self, kind: &Gvr, namespace: Option<&str>, options: &ListOptions) -> Result<List, Status> {
         let call = self.call(kind, namespace.unwrap_or_default(), "")?;
         let list = self.engine.list(&call, options)?;
-        Ok(List { items: list.items, version: list.version, continue_token: list.continue_token })
+        let items = list.items.iter().map(Item::object).collect();
+        Ok(List { items, version: list.version, continue_token: list.continue_token })
     }
 
     /// Creates an object; `apiVersion` and `kind` may be left out.

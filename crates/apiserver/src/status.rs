@@ -19,6 +19,8 @@ pub struct StatusBody {
     pub message: String,
     /// `details` of the wire form: name, group, kind, causes, retryAfterSeconds.
     pub details: Map<String, Value>,
+    /// `metadata.continue` of the wire form: how to go on with a list; mostly empty.
+    pub continue_token: String,
 }
 
 impl Deref for Status {
@@ -111,7 +113,8 @@ fn qualified(resource: &str, group: &str) -> String {
 impl Status {
     /// A status of any code and reason.
     pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        Self(Box::new(StatusBody { code, reason, message: message.into(), details: Map::new() }))
+        let continue_token = String::new();
+        Self(Box::new(StatusBody { code, reason, message: message.into(), details: Map::new(), continue_token }))
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
@@ -130,6 +133,13 @@ impl Status {
     #[must_use]
     pub fn with_detail(mut self, key: &str, value: impl Into<Value>) -> Self {
         self.0.details.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Says how to go on with a list.
+    #[must_use]
+    pub fn with_continue(mut self, token: String) -> Self {
+        self.0.continue_token = token;
         self
     }
 
@@ -249,6 +259,9 @@ impl Status {
             "message": self.message,
             "reason": self.reason,
         });
+        if !self.continue_token.is_empty() {
+            value["metadata"]["continue"] = self.continue_token.as_str().into();
+        }
         if !self.details.is_empty() {
             value["details"] = Value::Object(self.details.clone());
         }

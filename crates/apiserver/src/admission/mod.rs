@@ -50,7 +50,7 @@ impl Engine {
         if call.resource.group == "admissionregistration.k8s.io" {
             return Vec::new();
         }
-        let configurations = self.store.list(collection, None).items;
+        let configurations: Vec<Object> = self.store.list(collection, None).objects().collect();
         let all = configurations.iter().flat_map(|c| c["webhooks"].as_array().into_iter().flatten());
         let namespace = self.namespace_labels(call, objects);
         all.filter(|hook| rules::matches(hook, call, operation, namespace.as_ref(), objects)).cloned().collect()

@@ -77,7 +77,7 @@ impl Engine {
             return Ok(());
         };
         let resource = Arc::new(resource);
-        for object in self.store.list(&resource.collection, None).items {
+        for object in self.store.list(&resource.collection, None).objects() {
             let mut one = call.clone();
             one.resource = Arc::clone(&resource);
             one.version = resource.storage.clone();
@@ -99,7 +99,8 @@ impl Engine {
         options: &DeleteOptions,
     ) -> Result<Vec<Object>, Status> {
         let mut deleted = Vec::new();
-        for object in self.list(call, list)?.items {
+        for item in self.list(call, list)?.items {
+            let object = item.object();
             let mut one = call.clone();
             one.namespace = object::namespace(&object).to_owned();
             one.name = object::name(&object).to_owned();

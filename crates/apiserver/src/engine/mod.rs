@@ -29,7 +29,7 @@ use crate::{
 pub use call::{Call, DeleteOptions, FieldValidation, ListOptions, WriteOptions};
 pub use convert::{present, to_storage};
 pub use create::{suffix as random_suffix, uuid as new_uid};
-pub use read::{ListResult, WatchFilter, WatchOptions, Watched};
+pub use read::{Item, ListResult, WatchFilter, WatchOptions, Watched};
 pub use subresource::ScaleChange;
 
 /// Everything the server consists of, behind its HTTP face.
@@ -49,9 +49,9 @@ impl Engine {
     pub fn new(store: Store, config: Config, tokens: Tokens, authorizer: Arc<dyn Authorizer>) -> Self {
         let mut registry = Registry::builtin();
         let definitions = store.list("apiextensions.k8s.io/customresourcedefinitions", None);
-        definitions.items.iter().for_each(|d| registry.put_custom(d));
+        definitions.objects().for_each(|d| registry.put_custom(&d));
         let addresses = addresses::Addresses::new(config.service_cidr, config.node_ports);
-        store.list("/services", None).items.iter().for_each(|s| addresses.note(s));
+        store.list("/services", None).objects().for_each(|s| addresses.note(&s));
         let webhooks = Webhooks::new(Arc::clone(&config.dialer));
         Self { store, config, tokens, authorizer, registry: RwLock::new(Arc::new(registry)), addresses, webhooks }
     }

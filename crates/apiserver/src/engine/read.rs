@@ -12,13 +12,48 @@ use crate::{
     registry::Resource,
     selector::{FieldSelector, LabelSelector},
     status::Status,
-    store::{Entry, EntryKind, Gone, Watcher},
+    store::{Entry, EntryKind, Gone, Stored, Watcher},
 };
+
+/// An object in the request's version.
+#[derive(Clone)]
+pub enum Item {
+    /// As it is stored.
+    Stored(Arc<Stored>),
+    /// Made for the request.
+    Made(Object),
+}
+
+impl Item {
+    /// Decoded.
+    pub fn object(&self) -> Object {
+        match self {
+            Self::Stored(stored) => stored.object(),
+            Self::Made(object) => Arc::clone(object),
+        }
+    }
+
+    /// Appends it as JSON text.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Stored(stored) => out.extend_from_slice(stored.bytes()),
+            Self::Made(object) => out.extend_from_slice(object.to_string().as_bytes()),
+        }
+    }
+
+    /// A stored object in a version of its resource.
+    fn of(resource: &Resource, version: &str, stored: &Arc<Stored>) -> Self {
+        if stored.api_version() == resource.api_version(version) {
+            return Self::Stored(Arc::clone(stored));
+        }
+        Self::Made(convert::present(resource, version, &stored.object()))
+    }
+}
 
 /// A list, or a page of one.
 pub struct ListResult {
     /// The objects in the request's version.
-    pub items: Vec<Object>,
+    pub items: Vec<Item>,
     /// The version the list is at.
     pub version: u64,
     /// How to ask for the next page; empty at the end.
@@ -56,10 +91,16 @@ pub struct Watched {
 }
 
 impl WatchFilter {
-    fn shows(&self, object: &Value) -> bool {
-        self.namespace.as_deref().is_none_or(|ns| object::namespace(object) == ns)
-            && self.labels.matches(object::labels(object))
-            && self.fields.matches(object)
+    fn shows(&self, namespace: &str, stored: &Stored) -> bool {
+        if self.namespace.as_deref().is_some_and(|wanted| wanted != namespace) {
+            return false;
+        }
+        // Most watches want everything; nothing needs decoding then.
+        if self.labels.is_empty() && self.fields.is_empty() {
+            return true;
+        }
+        let object = stored.object();
+        self.labels.matches(object::labels(&object)) && self.fields.matches(&object)
     }
 }
 
@@ -69,7 +110,7 @@ fn gone(gone: &Gone, wanted: u64) -> Status {
 
 impl Watched {
     /// Waits for the next changes.
-    pub async fn next(&mut self) -> Result<Vec<(EventType, Object)>, Status> {
+    pub async fn next(&mut self) -> Result<Vec<(EventType, Item)>, Status> {
         loop {
             let since = self.watcher.position();
             let entries = self.watcher.next().await.map_err(|g| gone(&g, since))?;
@@ -80,26 +121,29 @@ impl Watched {
         }
     }
 
-    fn event(&self, entry: &Entry) -> Option<(EventType, Object)> {
-        let shown = |object: &Object| convert::present(&self.resource, &self.version, object);
-        let was = entry.previous.as_deref().is_some_and(|old| self.filter.shows(old));
-        let is = entry.kind != EntryKind::Deleted && self.filter.shows(&entry.object);
+    fn event(&self, entry: &Entry) -> Option<(EventType, Item)> {
+        let shown = |stored: &Arc<Stored>| Item::of(&self.resource, &self.version, stored);
+        let shows = |stored: &Stored| self.filter.shows(&entry.id.0, stored);
+        let was = entry.previous.as_deref().is_some_and(shows);
+        let is = entry.kind != EntryKind::Deleted && shows(&entry.object);
         Some(match (was, is) {
             (false, true) => (EventType::Added, shown(&entry.object)),
             (true, true) => (EventType::Modified, shown(&entry.object)),
+            (true, false) if entry.kind == EntryKind::Deleted => (EventType::Deleted, shown(&entry.object)),
             (true, false) => {
                 // The state in which the client knew it, at the version of the change.
-                let mut last = entry.previous.as_deref().cloned().unwrap_or_default();
+                let mut last = entry.previous.as_ref().map(|p| Value::clone(&p.object())).unwrap_or_default();
                 last["metadata"]["resourceVersion"] = entry.version.to_string().into();
-                let last = if entry.kind == EntryKind::Deleted { Arc::clone(&entry.object) } else { Arc::new(last) };
-                (EventType::Deleted, shown(&last))
+                let last = convert::present(&self.resource, &self.version, &Arc::new(last));
+                (EventType::Deleted, Item::Made(last))
             }
             (false, false) => return None,
         })
     }
 
     /// A bookmark for everything seen so far.
-    pub fn bookmark(&self) -> Object {
+    pub fn bookmark(&mut self) -> Object {
+        self.watcher.advance();
         Arc::new(json!({
             "kind": self.resource.kind,
             "apiVersion": self.resource.api_version(&self.version),
@@ -111,15 +155,35 @@ impl Watched {
     }
 }
 
+/// Where a page ended: the version of the list (0: whatever is newest then) and the last object.
 fn encode_token(version: u64, after: &Value) -> String {
     let start = json!([version, object::namespace(after), object::name(after)]);
     URL_SAFE_NO_PAD.encode(start.to_string())
 }
 
 fn decode_token(token: &str) -> Result<(u64, String, String), Status> {
-    let bad = || Status::bad_request("continue key is not valid");
+    let bad = || Status::bad_request("continue key is not valid: unable to decode the token");
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| bad())?;
     serde_json::from_slice(&bytes).map_err(|_| bad())
+}
+
+/// A page that history no longer reaches; the rest of the list can still be had as it is now.
+fn stale_page(namespace: &str, name: &str) -> Status {
+    let after = json!({"metadata": {"namespace": namespace, "name": name}});
+    Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list \
+         without the continue parameter, or use the continue token in this response to retrieve the remainder of the \
+         results. Continuing with the provided token results in an inconsistent list - objects that were created, \
+         modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    )
+    .with_continue(encode_token(0, &after))
+}
+
+fn too_large(wanted: u64, current: u64) -> Status {
+    let cause = json!([{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}]);
+    Status::new(504, "Timeout", format!("Too large resource version: {wanted}, current: {current}"))
+        .with_detail("causes", cause)
+        .with_detail("retryAfterSeconds", 1)
 }
 
 impl Engine {
@@ -135,52 +199,59 @@ impl Engine {
             return Err(Status::method_not_allowed());
         }
         options.fields.check(&call.resource)?;
-        let namespace = (!call.namespace.is_empty()).then_some(call.namespace.as_str());
-        let collection = &call.resource.collection;
-        let (mut items, version) = if !options.continue_token.is_empty() {
-            let (version, last_ns, last_name) = decode_token(&options.continue_token)?;
-            let mut items = self.store.list_at(collection, namespace, version).map_err(|_| {
-                Status::expired(
-                    "The provided continue parameter is too old to display a consistent list \
-                     result. You must start a new list without the continue parameter.",
-                )
-            })?;
-            items.retain(|o| (object::namespace(o), object::name(o)) > (&last_ns, &last_name));
-            (items, version)
-        } else if options.exact && options.version > 0 {
-            let items =
-                self.store.list_at(collection, namespace, options.version).map_err(|g| gone(&g, options.version))?;
-            (items, options.version)
-        } else {
-            let snapshot = self.store.list(collection, namespace);
-            if options.version > snapshot.version {
-                return Err(Status::new(
-                    504,
-                    "Timeout",
-                    format!("Too large resource version: {}, current: {}", options.version, snapshot.version),
-                )
-                .with_detail(
-                    "causes",
-                    json!([{
-                        "reason": "ResourceVersionTooLarge", "message": "Too large resource version"
-                    }]),
-                )
-                .with_detail("retryAfterSeconds", 1));
-            }
-            (snapshot.items, snapshot.version)
-        };
-        items.retain(|o| options.labels.matches(object::labels(o)) && options.fields.matches(o));
+        let (mut items, version) = self.state_of(call, options)?;
+        if !(options.labels.is_empty() && options.fields.is_empty()) {
+            items.retain(|stored| {
+                let object = stored.object();
+                options.labels.matches(object::labels(&object)) && options.fields.matches(&object)
+            });
+        }
         let mut continue_token = String::new();
         let mut remaining = 0;
         if options.limit > 0 && items.len() > options.limit {
             remaining = items.len() - options.limit;
             items.truncate(options.limit);
             if let Some(last) = items.last() {
-                continue_token = encode_token(version, last);
+                continue_token = encode_token(version, &last.object());
             }
         }
-        let items = items.iter().map(|o| convert::present(&call.resource, &call.version, o)).collect();
+        let items = items.iter().map(|stored| Item::of(&call.resource, &call.version, stored)).collect();
         Ok(ListResult { items, version, continue_token, remaining })
+    }
+
+    /// What a list chooses from, and the version of it.
+    fn state_of(&self, call: &Call, options: &ListOptions) -> Result<(Vec<Arc<Stored>>, u64), Status> {
+        let namespace = (!call.namespace.is_empty()).then_some(call.namespace.as_str());
+        let collection = &call.resource.collection;
+        if !options.continue_token.is_empty() {
+            let (version, last_ns, last_name) = decode_token(&options.continue_token)?;
+            let (mut items, version) = if version == 0 {
+                let now = self.store.list(collection, namespace);
+                (now.items, now.version)
+            } else {
+                let then = self.store.list_at(collection, namespace, version);
+                (then.map_err(|_| stale_page(&last_ns, &last_name))?, version)
+            };
+            let first = items.partition_point(|stored| {
+                let object = stored.object();
+                (object::namespace(&object), object::name(&object)) <= (&last_ns, &last_name)
+            });
+            items.drain(..first);
+            return Ok((items, version));
+        }
+        if options.exact && options.version > 0 {
+            let newest = self.store.version();
+            if options.version > newest {
+                return Err(too_large(options.version, newest));
+            }
+            let items = self.store.list_at(collection, namespace, options.version);
+            return Ok((items.map_err(|g| gone(&g, options.version))?, options.version));
+        }
+        let snapshot = self.store.list(collection, namespace);
+        if options.version > snapshot.version {
+            return Err(too_large(options.version, snapshot.version));
+        }
+        Ok((snapshot.items, snapshot.version))
     }
 
     /// Starts a watch; also gives the objects that it starts with.
@@ -189,7 +260,7 @@ impl Engine {
         call: &Call,
         options: WatchOptions,
         mut filter: WatchFilter,
-    ) -> Result<(Watched, Vec<Object>), Status> {
+    ) -> Result<(Watched, Vec<Item>), Status> {
         filter.fields.check(&call.resource)?;
         filter.namespace = (!call.namespace.is_empty()).then(|| call.namespace.clone());
         let collection = &call.resource.collection;
@@ -197,8 +268,10 @@ impl Engine {
             WatchOptions::Since(version) => (version, Vec::new()),
             WatchOptions::FromList => {
                 let snapshot = self.store.list(collection, filter.namespace.as_deref());
-                let shown = snapshot.items.iter().filter(|o| filter.shows(o));
-                let items = shown.map(|o| convert::present(&call.resource, &call.version, o)).collect();
+                // The list is of the wanted namespace already.
+                let wanted = filter.namespace.clone().unwrap_or_default();
+                let shown = snapshot.items.iter().filter(|stored| filter.shows(&wanted, stored));
+                let items = shown.map(|stored| Item::of(&call.resource, &call.version, stored)).collect();
                 (snapshot.version, items)
             }
         };

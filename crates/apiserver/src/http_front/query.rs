@@ -3,7 +3,7 @@
 use crate::{
     engine::{DeleteOptions, FieldValidation, ListOptions, WriteOptions},
     selector::{FieldSelector, LabelSelector},
-    status::Status,
+    status::{FieldError, Status},
 };
 
 /// Decodes `%41` (and `+` as a space where asked); none where the result is not UTF-8.
@@ -21,6 +21,12 @@ pub fn percent_decode(text: &str, plus: bool) -> Option<String> {
         });
     }
     String::from_utf8(bytes).ok()
+}
+
+const MATCH: &str = "resourceVersionMatch";
+
+fn refused(error: FieldError) -> Status {
+    Status::invalid("meta.k8s.io", "ListOptions", "", &[error])
 }
 
 /// The parameters of a request.
@@ -87,6 +93,7 @@ impl Query {
             validation,
             manager: self.get("fieldManager").to_owned(),
             force: self.flag("force"),
+            through: "",
         })
     }
 
@@ -107,8 +114,57 @@ impl Query {
         self.number("timeoutSeconds")
     }
 
+    fn has(&self, key: &str) -> bool {
+        !self.get(key).is_empty()
+    }
+
+    /// Refuses parameters that make no sense for a watch.
+    pub fn check_watch(&self) -> Result<(), Status> {
+        let initial = self.has("sendInitialEvents");
+        let error = match self.get("resourceVersionMatch") {
+            "" if initial => {
+                FieldError::forbidden(MATCH, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+            }
+            "" => return Ok(()),
+            _ if !initial => {
+                let text = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+                FieldError::forbidden(MATCH, text)
+            }
+            "NotOlderThan" => return Ok(()),
+            other => FieldError::not_supported(MATCH, &other.into(), &["NotOlderThan"]),
+        };
+        Err(refused(error))
+    }
+
+    fn check_list(&self) -> Result<(), Status> {
+        if self.has("sendInitialEvents") {
+            return Err(refused(FieldError::forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list")));
+        }
+        let version = self.get("resourceVersion");
+        if self.has("continue") && !matches!(version, "" | "0") {
+            return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+        }
+        let error = match self.get("resourceVersionMatch") {
+            "" => return Ok(()),
+            _ if self.has("continue") => {
+                FieldError::forbidden(MATCH, "resourceVersionMatch is forbidden when continue is provided")
+            }
+            _ if version.is_empty() => {
+                FieldError::forbidden(MATCH, "resourceVersionMatch is forbidden unless resourceVersion is provided")
+            }
+            "Exact" if version == "0" => {
+                let text = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                FieldError::forbidden(MATCH, text)
+            }
+            "Exact" | "NotOlderThan" => return Ok(()),
+            other => FieldError::not_supported(MATCH, &other.into(), &["Exact", "NotOlderThan", ""]),
+        };
+        Err(refused(error))
+    }
+
     /// Options of list and deletecollection.
     pub fn list_options(&self) -> Result<ListOptions, Status> {
+        self.check_list()?;
         let (labels, fields) = self.selectors()?;
         let limit = self.number("limit")?.unwrap_or(0);
         Ok(ListOptions {
@@ -117,7 +173,11 @@ impl Query {
             limit: usize::try_from(limit).unwrap_or(0),
             continue_token: self.get("continue").to_owned(),
             version: self.version()?,
-            exact: self.get("resourceVersionMatch") == "Exact",
+            // Pages without a word on how to match are pages of that very version.
+            exact: match self.get("resourceVersionMatch") {
+                "" => limit > 0,
+                how => how == "Exact",
+            },
         })
     }
 

@@ -3,16 +3,16 @@
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
 use super::{Incoming, body, path::Target, query::Query, respond, watch};
 use crate::{
     auth::{self, Action},
-    engine::{Call, DeleteOptions, Engine, ListResult, ScaleChange},
+    engine::{Call, DeleteOptions, Engine, Item, ListResult, ScaleChange, WriteOptions},
     object::{self, Object},
     patch::PatchType,
-    status::Status,
+    status::{FieldError, Status},
     streams::{self, PodStream},
 };
 
@@ -56,7 +56,7 @@ pub async fn serve(engine: Arc<Engine>, incoming: Incoming, target: Target, quer
         namespace: target.namespace,
         name: target.name,
         subresource: target.subresource,
-        options: query.write_options()?,
+        options: write_options(&query, &incoming)?,
         managers: None,
         warnings: Vec::new(),
         resource,
@@ -73,6 +73,23 @@ pub async fn serve(engine: Arc<Engine>, incoming: Incoming, target: Target, quer
     };
     respond::warn(&mut response, &call.warnings);
     Ok(response)
+}
+
+/// Writers that don't name themselves are known by the beginning of their user agent.
+fn write_options(query: &Query, incoming: &Incoming) -> Result<WriteOptions, Status> {
+    const MAX_MANAGER: usize = 128;
+    let mut options = query.write_options()?;
+    if options.manager.is_empty() {
+        let agent = incoming.request.headers().get(header::USER_AGENT).and_then(|v| v.to_str().ok());
+        let name = agent.and_then(|agent| agent.split('/').next()).unwrap_or("unknown");
+        options.manager = name.chars().filter(|c| !c.is_control()).take(MAX_MANAGER).collect();
+    } else if options.manager.chars().count() > MAX_MANAGER {
+        return Err(Status::bad_request(format!(
+            "fieldManager: Invalid value: {:?}: may not be more than {MAX_MANAGER} bytes",
+            options.manager
+        )));
+    }
+    Ok(options)
 }
 
 fn check_scope(target: &Target, namespaced: bool) -> Result<(), Status> {
@@ -140,12 +157,12 @@ impl Request {
                 let list = self.query.list_options()?;
                 let deleted = self.engine.delete_collection(call, &list, &options).await?;
                 let result = ListResult {
-                    items: deleted,
+                    items: deleted.into_iter().map(Item::Made).collect(),
                     version: self.engine.store.version(),
                     continue_token: String::new(),
                     remaining: 0,
                 };
-                self.show_list(call, &result)
+                self.show_list(call, result)
             }
             _ => Err(Status::method_not_allowed()),
         }
@@ -153,10 +170,10 @@ impl Request {
 
     fn list(&self, call: &Call) -> Answer {
         let list = self.engine.list(call, &self.query.list_options()?)?;
-        self.show_list(call, &list)
+        self.show_list(call, list)
     }
 
-    fn show_list(&self, call: &Call, list: &ListResult) -> Answer {
+    fn show_list(&self, call: &Call, list: ListResult) -> Answer {
         let mut meta = Map::new();
         meta.insert("resourceVersion".into(), list.version.to_string().into());
         if !list.continue_token.is_empty() {
@@ -165,26 +182,27 @@ impl Request {
                 meta.insert("remainingItemCount".into(), list.remaining.into());
             }
         }
-        let value = match respond::form(&self.accept())? {
-            respond::Form::Whole => json!({
+        let form = respond::form(&self.accept())?;
+        if form == respond::Form::Whole {
+            let head = json!({
                 "kind": call.resource.list_kind,
                 "apiVersion": call.api_version(),
                 "metadata": meta,
-                "items": list.items,
-            }),
-            respond::Form::Metadata => {
-                let items: Vec<Value> = list.items.iter().map(|o| respond::metadata(o)).collect();
-                json!({
-                    "kind": "PartialObjectMetadataList",
-                    "apiVersion": "meta.k8s.io/v1",
-                    "metadata": meta,
-                    "items": items,
-                })
-            }
-            respond::Form::Table => {
-                let include = respond::Include::parse(self.query.get("includeObject"));
-                respond::table(&call.resource, &call.version, &list.items, include, meta)
-            }
+            });
+            return Ok(respond::list(&head, list.items));
+        }
+        let objects: Vec<Object> = list.items.iter().map(Item::object).collect();
+        let value = if form == respond::Form::Metadata {
+            let items: Vec<Value> = objects.iter().map(|o| respond::metadata(o)).collect();
+            json!({
+                "kind": "PartialObjectMetadataList",
+                "apiVersion": "meta.k8s.io/v1",
+                "metadata": meta,
+                "items": items,
+            })
+        } else {
+            let include = respond::Include::parse(self.query.get("includeObject"));
+            respond::table(&call.resource, &call.version, &objects, include, meta)
         };
         Ok(respond::json(StatusCode::OK, &value))
     }
@@ -192,6 +210,17 @@ impl Request {
     fn watch(&self, call: &Call) -> Answer {
         let form = respond::form(&self.accept())?;
         watch::stream(Arc::clone(&self.engine), call, &self.query, form)
+    }
+
+    fn check_patch_options(&self, kind: PatchType) -> Result<(), Status> {
+        let error = if kind == PatchType::Apply && self.query.get("fieldManager").is_empty() {
+            FieldError::required("fieldManager", "is required for apply patch")
+        } else if kind != PatchType::Apply && !self.query.get("force").is_empty() {
+            FieldError::forbidden("force", "may not be specified for non-apply patch")
+        } else {
+            return Ok(());
+        };
+        Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &[error]))
     }
 
     async fn patch(&mut self, call: &mut Call) -> Answer {
@@ -203,6 +232,7 @@ impl Request {
                  application/strategic-merge-patch+json, application/apply-patch+yaml (got {media:?})"
             ))
         })?;
+        self.check_patch_options(kind)?;
         let (patch, _) = self.body().await?;
         let is_new = self.engine.get(call).is_err();
         let patched = self.engine.patch(call, kind, &patch).await?;

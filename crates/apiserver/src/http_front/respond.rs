@@ -1,12 +1,14 @@
 //! Responses, in the form that the client accepts.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use axum::body::Body;
+use bytes::Bytes;
+use futures::stream;
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use crate::{object::Object, registry::Resource, status::Status, table};
+use crate::{engine::Item, object::Object, registry::Resource, status::Status, table};
 
 /// The form of objects and lists that the client wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,8 +59,33 @@ pub fn json(code: StatusCode, value: &Value) -> Response<Body> {
     bytes(code, "application/json", value.to_string().into())
 }
 
+/// A list: the members of `head`, then the items, written as they go out.
+pub fn list(head: &Value, items: Vec<Item>) -> Response<Body> {
+    const CHUNK: usize = 64 << 10;
+    let mut first = head.to_string().into_bytes();
+    first.pop();
+    first.extend_from_slice(b",\"items\":[");
+    let chunks = stream::unfold(Some((first, items.into_iter().peekable())), |state| async move {
+        let (mut chunk, mut items) = state?;
+        while chunk.len() < CHUNK {
+            let Some(item) = items.next() else {
+                chunk.extend_from_slice(b"]}");
+                return Some((Ok::<_, Infallible>(Bytes::from(chunk)), None));
+            };
+            item.write(&mut chunk);
+            if items.peek().is_some() {
+                chunk.push(b',');
+            }
+        }
+        Some((Ok(chunk.into()), Some((Vec::new(), items))))
+    });
+    let mut response = Response::new(Body::from_stream(chunks));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
 /// A response of any type.
-pub fn bytes(code: StatusCode, kind: &'static str, body: bytes::Bytes) -> Response<Body> {
+pub fn bytes(code: StatusCode, kind: &'static str, body: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::from(body));
     *response.status_mut() = code;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

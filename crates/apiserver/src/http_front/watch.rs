@@ -15,8 +15,7 @@ use super::{
 };
 use crate::{
     client::EventType,
-    engine::{Call, Engine, WatchFilter, WatchOptions, Watched},
-    object::Object,
+    engine::{Call, Engine, Item, WatchFilter, WatchOptions, Watched},
     registry::Resource,
     status::Status,
 };
@@ -46,22 +45,32 @@ fn name(kind: EventType) -> &'static str {
     }
 }
 
-fn line(kind: &str, object: &Value, out: &mut Vec<u8>) {
+fn line(kind: &str, out: &mut Vec<u8>, object: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(b"{\"type\":\"");
     out.extend_from_slice(kind.as_bytes());
     out.extend_from_slice(b"\",\"object\":");
-    out.extend_from_slice(object.to_string().as_bytes());
+    object(out);
     out.extend_from_slice(b"}\n");
 }
 
+fn write(value: &Value, out: &mut Vec<u8>) {
+    out.extend_from_slice(value.to_string().as_bytes());
+}
+
 impl Lines {
-    fn event(&self, kind: EventType, object: &Object, out: &mut Vec<u8>) {
+    fn event(&self, kind: EventType, item: &Item, out: &mut Vec<u8>) {
         let whole = self.form == Form::Whole || kind == EventType::Bookmark;
         if whole && self.form != Form::Table {
-            return line(name(kind), object, out);
+            // What is stored goes out as it is, to however many watchers.
+            return line(name(kind), out, |out| item.write(out));
         }
-        let value = respond::object(self.form, self.include, &self.resource, &self.version, object);
-        line(name(kind), &value, out);
+        let value = respond::object(self.form, self.include, &self.resource, &self.version, &item.object());
+        line(name(kind), out, |out| write(&value, out));
+    }
+
+    fn bookmark(&mut self, out: &mut Vec<u8>) {
+        let bookmark = Item::Made(self.watched.bookmark());
+        self.event(EventType::Bookmark, &bookmark, out);
     }
 
     async fn next(&mut self) -> Option<Bytes> {
@@ -77,14 +86,21 @@ impl Lines {
                 Ok(events) => events.iter().for_each(|(k, o)| self.event(*k, o, &mut out)),
                 Err(status) => {
                     self.over = true;
-                    line("ERROR", &status.to_value(), &mut out);
+                    line("ERROR", &mut out, |out| write(&status.to_value(), out));
                 }
             },
             () = sleep_until(self.next_bookmark), if self.bookmarks => {
                 self.next_bookmark = Instant::now() + BOOKMARKS;
-                self.event(EventType::Bookmark, &self.watched.bookmark(), &mut out);
+                self.bookmark(&mut out);
             }
-            () = sleep_until(self.deadline) => return None,
+            () = sleep_until(self.deadline) => {
+                // The next watch starts from here.
+                self.over = true;
+                if !self.bookmarks {
+                    return None;
+                }
+                self.bookmark(&mut out);
+            }
         }
         Some(out.into())
     }
@@ -97,9 +113,16 @@ pub fn stream(engine: Arc<Engine>, call: &Call, query: &Query, form: Form) -> Re
         fields = crate::selector::FieldSelector::parse(&format!("metadata.name={}", call.name))
             .map_err(Status::bad_request)?;
     }
+    query.check_watch()?;
     let since = query.version()?;
     let initial_events = query.flag("sendInitialEvents");
-    let options = if since == 0 || initial_events { WatchOptions::FromList } else { WatchOptions::Since(since) };
+    // A watch that names no version starts with what there is, unless it says that it doesn't want that.
+    let options = match (since, query.get("sendInitialEvents")) {
+        (0, "false") => WatchOptions::Since(engine.store.version()),
+        (0, _) => WatchOptions::FromList,
+        _ if initial_events => WatchOptions::FromList,
+        _ => WatchOptions::Since(since),
+    };
     let filter = WatchFilter { labels, fields, ..WatchFilter::default() };
     let (watched, initial) = match engine.watch(call, options, filter) {
         Ok(started) => started,
@@ -125,7 +148,7 @@ pub fn stream(engine: Arc<Engine>, call: &Call, query: &Query, form: Form) -> Re
     if initial_events && lines.bookmarks {
         let mut end = Value::clone(&lines.watched.bookmark());
         end["metadata"]["annotations"] = json!({"k8s.io/initial-events-end": "true"});
-        lines.event(EventType::Bookmark, &Arc::new(end), &mut first);
+        lines.event(EventType::Bookmark, &Item::Made(end.into()), &mut first);
     }
     lines.first = (!first.is_empty()).then(|| first.into());
     let body = stream::unfold(lines, |mut lines| async move {
@@ -137,7 +160,7 @@ pub fn stream(engine: Arc<Engine>, call: &Call, query: &Query, form: Form) -> Re
 
 fn expired(status: &Status) -> Body {
     let mut out = Vec::new();
-    line("ERROR", &status.to_value(), &mut out);
+    line("ERROR", &mut out, |out| write(&status.to_value(), out));
     Body::from(out)
 }
 

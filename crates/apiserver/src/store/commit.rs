@@ -4,8 +4,7 @@ use std::sync::{Arc, mpsc::Receiver};
 
 use tokio::sync::oneshot;
 
-use super::{Inner, Key, disk::Disk};
-use crate::object::Object;
+use super::{Inner, Key, disk::Disk, stored::Stored};
 
 const MAX_BATCH: usize = 512;
 
@@ -13,7 +12,7 @@ pub type Outcome = Result<(), Arc<str>>;
 
 pub struct Pending {
     pub key: Key,
-    pub object: Object,
+    pub object: Arc<Stored>,
     pub removed: bool,
     pub version: u64,
     pub done: oneshot::Sender<Outcome>,

@@ -3,9 +3,8 @@
 use std::path::Path;
 
 use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition};
-use serde_json::Value;
 
-use super::{Key, commit::Pending};
+use super::{Key, commit::Pending, stored::Stored};
 
 const OBJECTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("objects");
 const COUNTERS: TableDefinition<'_, &str, u64> = TableDefinition::new("counters");
@@ -55,17 +54,17 @@ impl Disk {
         Ok(Self { database })
     }
 
-    pub fn load(&self) -> Result<(Vec<(Key, Value)>, u64), DiskError> {
+    pub fn load(&self) -> Result<(Vec<(Key, Stored)>, u64), DiskError> {
         let transaction = self.database.begin_read()?;
         let version = transaction.open_table(COUNTERS)?.get(VERSION)?.map_or(1, |guard| guard.value());
         let mut objects = Vec::new();
         for row in transaction.open_table(OBJECTS)?.iter()? {
             let (key, value) = row?;
             let text = key.value();
-            let value = serde_json::from_slice(value.value())
-                .map_err(|source| DiskError::Json { key: text.to_owned(), source })?;
             if let Some(key) = decode(text) {
-                objects.push((key, value));
+                let stored = Stored::decode(&key.collection, value.value())
+                    .map_err(|source| DiskError::Json { key: text.to_owned(), source })?;
+                objects.push((key, stored));
             }
         }
         Ok((objects, version))
@@ -81,8 +80,7 @@ impl Disk {
                 if pending.removed {
                     objects.remove(key.as_str())?;
                 } else {
-                    let bytes = pending.object.to_string();
-                    objects.insert(key.as_str(), bytes.as_bytes())?;
+                    objects.insert(key.as_str(), pending.object.bytes())?;
                 }
             }
             let newest = batch.iter().map(|p| p.version).max().unwrap_or(0);

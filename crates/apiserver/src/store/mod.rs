@@ -1,4 +1,4 @@
-//! Where objects live: all of them in memory, every acknowledged write on disk first.
+//! Where objects live: all of them in memory, encoded, every acknowledged write on disk first.
 //!
 //! A write is checked against the newest accepted state, numbered, and queued; one thread commits
 //! what has queued up in one transaction (one fsync for all of it) and only then makes it visible
@@ -7,6 +7,7 @@
 mod commit;
 mod disk;
 mod state;
+mod stored;
 mod watch;
 
 use std::{collections::HashMap, path::Path, sync::Arc};
@@ -18,6 +19,7 @@ use tokio::sync::oneshot;
 use crate::object::{self, Object};
 use state::State;
 pub use state::{Entry, EntryKind};
+pub use stored::Stored;
 pub use watch::{Gone, Watcher};
 
 /// Names one object: its collection (`group/plural`), namespace and name.
@@ -61,7 +63,7 @@ pub enum StoreError {
 struct Accepted {
     version: u64,
     /// By key: the version and outcome of the newest write that is not committed yet.
-    pending: HashMap<Key, (u64, Option<Object>)>,
+    pending: HashMap<Key, (u64, Option<Arc<Stored>>)>,
 }
 
 struct Inner {
@@ -76,10 +78,17 @@ pub struct Store {
     queue: std::sync::mpsc::Sender<commit::Pending>,
 }
 
+impl Snapshot {
+    /// The objects, each decoded when its turn comes.
+    pub fn objects(&self) -> impl Iterator<Item = Object> {
+        self.items.iter().map(|stored| stored.object())
+    }
+}
+
 /// A consistent list.
 pub struct Snapshot {
     /// The objects, by namespace and name.
-    pub items: Vec<Object>,
+    pub items: Vec<Arc<Stored>>,
     /// The resource version they are at.
     pub version: u64,
 }
@@ -106,12 +115,16 @@ impl Store {
 
     /// The committed object.
     pub fn get(&self, key: &Key) -> Option<Object> {
-        self.inner.state.read().get(key)
+        self.inner.state.read().get(key).map(|stored| stored.object())
     }
 
     /// The newest accepted object, to base a write on; it may not be committed yet.
     pub fn latest(&self, key: &Key) -> Option<Object> {
-        let accepted = self.inner.accepted.lock();
+        let newest = self.newest(&self.inner.accepted.lock(), key);
+        newest.map(|stored| stored.object())
+    }
+
+    fn newest(&self, accepted: &Accepted, key: &Key) -> Option<Arc<Stored>> {
         match accepted.pending.get(key) {
             Some((_, pending)) => pending.clone(),
             None => self.inner.state.read().get(key),
@@ -125,7 +138,7 @@ impl Store {
     }
 
     /// The collection as it was at `version`, where history reaches back so far.
-    pub fn list_at(&self, collection: &str, namespace: Option<&str>, version: u64) -> Result<Vec<Object>, Gone> {
+    pub fn list_at(&self, collection: &str, namespace: Option<&str>, version: u64) -> Result<Vec<Arc<Stored>>, Gone> {
         self.inner.state.read().list_at(collection, namespace, version)
     }
 
@@ -167,11 +180,8 @@ impl Store {
         value: Option<Value>,
     ) -> Result<(Object, oneshot::Receiver<commit::Outcome>), StoreError> {
         let mut accepted = self.inner.accepted.lock();
-        let current = match accepted.pending.get(&key) {
-            Some((_, pending)) => pending.clone(),
-            None => self.inner.state.read().get(&key),
-        };
-        if current.as_deref().map_or(0, object::resource_version) != expected {
+        let current = self.newest(&accepted, &key);
+        if current.as_deref().map_or(0, Stored::version) != expected {
             return Err(StoreError::Conflict);
         }
         accepted.version += 1;
@@ -179,14 +189,15 @@ impl Store {
         let removed = value.is_none();
         let mut value = match (value, &current) {
             (Some(value), _) => value,
-            (None, Some(current)) => Value::clone(current),
+            (None, Some(current)) => Value::clone(&current.object()),
             (None, None) => return Err(StoreError::Conflict),
         };
         object::map_at(&mut value, "metadata").insert("resourceVersion".into(), version.to_string().into());
         let object = Arc::new(value);
-        accepted.pending.insert(key.clone(), (version, (!removed).then(|| Arc::clone(&object))));
+        let stored = Arc::new(Stored::encode(&key.collection, &object));
+        accepted.pending.insert(key.clone(), (version, (!removed).then(|| Arc::clone(&stored))));
         let (done, outcome) = oneshot::channel();
-        let pending = commit::Pending { key, object: Arc::clone(&object), removed, version, done };
+        let pending = commit::Pending { key, object: stored, removed, version, done };
         self.queue.send(pending).map_err(|_| StoreError::Write("the store has stopped".into()))?;
         Ok((object, outcome))
     }

@@ -5,11 +5,9 @@ use std::{
     sync::Arc,
 };
 
-use serde_json::Value;
 use tokio::sync::watch;
 
-use super::{Key, commit::Pending, watch::Gone};
-use crate::object::Object;
+use super::{Key, commit::Pending, stored::Stored, watch::Gone};
 
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,9 +28,9 @@ pub struct Entry {
     /// What it is.
     pub kind: EntryKind,
     /// The object after it (deletion: its last state, at the version of the deletion).
-    pub object: Object,
+    pub object: Arc<Stored>,
     /// The object before it.
-    pub previous: Option<Object>,
+    pub previous: Option<Arc<Stored>>,
     /// Namespace and name.
     pub id: Id,
 }
@@ -40,7 +38,7 @@ pub struct Entry {
 type Id = (Arc<str>, Arc<str>);
 
 struct Collection {
-    objects: BTreeMap<Id, Object>,
+    objects: BTreeMap<Id, Arc<Stored>>,
     log: VecDeque<Entry>,
     /// Changes at or before this version are forgotten.
     floor: u64,
@@ -60,7 +58,7 @@ pub struct State {
     history: usize,
 }
 
-fn of_namespace(objects: &BTreeMap<Id, Object>, namespace: Option<&str>) -> Vec<Object> {
+fn of_namespace(objects: &BTreeMap<Id, Arc<Stored>>, namespace: Option<&str>) -> Vec<Arc<Stored>> {
     match namespace {
         None => objects.values().cloned().collect(),
         Some(ns) => objects
@@ -72,7 +70,7 @@ fn of_namespace(objects: &BTreeMap<Id, Object>, namespace: Option<&str>) -> Vec<
 }
 
 impl State {
-    pub fn new(objects: Vec<(Key, Value)>, version: u64, history: usize) -> Self {
+    pub fn new(objects: Vec<(Key, Stored)>, version: u64, history: usize) -> Self {
         let mut state = Self { collections: HashMap::new(), version, start: version, history };
         for (key, value) in objects {
             let id = (Arc::clone(&key.namespace), Arc::clone(&key.name));
@@ -90,18 +88,18 @@ impl State {
         self.version
     }
 
-    pub fn get(&self, key: &Key) -> Option<Object> {
+    pub fn get(&self, key: &Key) -> Option<Arc<Stored>> {
         let id = (Arc::clone(&key.namespace), Arc::clone(&key.name));
         self.collections.get(&key.collection)?.objects.get(&id).cloned()
     }
 
-    pub fn list(&self, collection: &str, namespace: Option<&str>) -> Vec<Object> {
+    pub fn list(&self, collection: &str, namespace: Option<&str>) -> Vec<Arc<Stored>> {
         self.collections.get(collection).map(|c| of_namespace(&c.objects, namespace)).unwrap_or_default()
     }
 
-    pub fn list_at(&self, collection: &str, namespace: Option<&str>, version: u64) -> Result<Vec<Object>, Gone> {
+    pub fn list_at(&self, collection: &str, namespace: Option<&str>, version: u64) -> Result<Vec<Arc<Stored>>, Gone> {
         let Some(collection) = self.collections.get(collection) else {
-            return Ok(Vec::new());
+            return if version < self.start { Err(Gone { oldest: self.start }) } else { Ok(Vec::new()) };
         };
         if version < collection.floor {
             return Err(Gone { oldest: collection.floor });

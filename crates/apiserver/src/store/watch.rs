@@ -38,6 +38,15 @@ impl Watcher {
         self.store.inner.state.read().changes(&self.collection, self.position).map(|_| ())
     }
 
+    /// Moves on to the newest version where nothing has changed here meanwhile.
+    pub fn advance(&mut self) {
+        if let Ok((entries, version)) = self.store.inner.state.read().changes(&self.collection, self.position)
+            && entries.is_empty()
+        {
+            self.position = self.position.max(version);
+        }
+    }
+
     /// The changes since the last call, without waiting; also moves the position to the newest
     /// version.
     pub fn poll(&mut self) -> Result<Vec<Entry>, Gone> {
