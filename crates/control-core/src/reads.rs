@@ -26,6 +26,8 @@ pub enum Fact {
     DestinationRules(Hostname),
     /// All PeerAuthentications.
     PeerAuthentications,
+    /// All AuthorizationPolicies.
+    AuthorizationPolicies,
     /// All Sidecars.
     Sidecars,
     /// All Gateways.

@@ -52,6 +52,12 @@ pub struct Call {
     pub speaks: Speaks,
     /// How it is protected.
     pub protection: Protection,
+    /// Identity of the client, shown with mutual TLS.
+    pub principal: Option<String>,
+    /// Address of the client.
+    pub client: IpAddr,
+    /// Method.
+    pub method: String,
     /// Host the client asks for.
     pub host: String,
     /// Path with query.

@@ -1,5 +1,6 @@
 //! What becomes of a call.
 
+use lateen_proxy_core::rbac::Denial;
 use serde::Serialize;
 
 /// Why a call reaches no destination.
@@ -22,6 +23,10 @@ pub enum Failure {
     TlsError,
     /// TLS without a certificate of the mesh where one is required.
     MtlsError,
+    /// The path is refused before anything decides on it.
+    BadPath,
+    /// Authorization denies it.
+    Denied,
 }
 
 impl Failure {
@@ -37,6 +42,8 @@ impl Failure {
             Self::ProtocolError => "protocol-error",
             Self::TlsError => "tls-error",
             Self::MtlsError => "mtls-error",
+            Self::BadPath => "bad-path",
+            Self::Denied => "denied",
         }
     }
 }
@@ -58,11 +65,18 @@ pub struct Outcome {
     pub route: Option<String>,
     /// The object that made that route.
     pub source: Option<String>,
+    /// The rule that denies it, in Envoy's words and in plain ones.
+    pub denied_by: Option<(String, String)>,
     /// The destinations it may go to, with their weights.
     pub clusters: Vec<(String, u32)>,
 }
 
 impl Outcome {
+    pub(crate) fn denied(mut self, denial: &Denial<'_>) -> Self {
+        self.denied_by = Some((denial.details.to_owned(), denial.cause.clone()));
+        self.failed(Failure::Denied)
+    }
+
     pub(crate) fn failed(mut self, failure: Failure) -> Self {
         self.failure = Some(failure);
         self

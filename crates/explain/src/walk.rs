@@ -1,21 +1,23 @@
 //! The walk of a call through the tables, in the order in which the proxy asks them.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lateen_proxy_core::chain::{FilterChain, TcpProxy, TcpTarget, Terminal};
 use lateen_proxy_core::head::SimpleHead;
 use lateen_proxy_core::http::Hcm;
 use lateen_proxy_core::listener::Listener;
+use lateen_proxy_core::normalize::{Normalized, normalize};
+use lateen_proxy_core::rbac::{self, Check, Denial, Peer, Request, client_address};
 use lateen_proxy_core::route::{Action, Target};
 use lateen_proxy_core::virtual_host::RouteResult;
-use lateen_proxy_core::{ConnInfo, Tables, Transport};
+use lateen_proxy_core::{ConnInfo, RequestHead, Tables, Transport};
 
 use crate::call::{Call, Protection, Speaks, Way};
 use crate::outcome::{Failure, Outcome};
 
-/// The client's own address; no rule of interest looks at it.
-const CLIENT: ([u8; 4], u16) = ([127, 0, 0, 1], 40000);
+/// The client's port; no rule of interest looks at it.
+const CLIENT_PORT: u16 = 40000;
 /// Where captured connections are accepted.
 const OUTBOUND: &str = "virtualOutbound";
 const INBOUND: &str = "virtualInbound";
@@ -37,6 +39,9 @@ pub fn explain(tables: &Tables, call: &Call) -> Outcome {
     }
     match &chain.terminal {
         Terminal::Tcp(tcp) => {
+            if let Err(denial) = decide(&tcp.checks, call, None, call.client) {
+                return outcome.denied(&denial);
+            }
             outcome.clusters = tcp_clusters(tables, tcp);
             outcome
         }
@@ -80,7 +85,7 @@ fn find_chain(listener: &Listener, call: &Call) -> Option<Arc<FilterChain>> {
         _ => vec![],
     };
     let server_name = call.server_name().filter(|_| encrypted).map(str::to_ascii_lowercase);
-    let source = SocketAddr::from(CLIENT);
+    let source = SocketAddr::new(call.client, CLIENT_PORT);
     let info = ConnInfo {
         destination: SocketAddr::new(call.address, call.port),
         source,
@@ -109,16 +114,23 @@ fn request(tables: &Tables, hcm: &Hcm, chain: &FilterChain, call: &Call, mut out
     if call.speaks == Speaks::Tcp {
         return outcome.failed(Failure::ProtocolError);
     }
-    outcome.route_table = Some(hcm.route_table_name(tables).to_owned());
-    let Some(table) = hcm.route_table(tables) else {
-        return outcome.failed(Failure::NoRoute);
+    let Normalized::Path(path) = normalize(&call.path, hcm.normalization()) else {
+        return outcome.failed(Failure::BadPath);
     };
     let head = SimpleHead {
-        method: "GET".to_owned(),
-        path: call.path.clone(),
+        method: call.method.clone(),
+        path: path.into_owned(),
         authority: call.host.clone(),
         scheme: if chain.tls.is_some() { "https" } else { "http" }.to_owned(),
         headers: call.headers.clone(),
+    };
+    let remote = client_address(hcm, &head, call.client);
+    if let Err(denial) = decide(&hcm.filters.checks, call, Some(&head), remote) {
+        return outcome.denied(&denial);
+    }
+    outcome.route_table = Some(hcm.route_table_name(tables).to_owned());
+    let Some(table) = hcm.route_table(tables) else {
+        return outcome.failed(Failure::NoRoute);
     };
     let (host, route) = match table.route(&head, 0) {
         RouteResult::NoHost => return outcome.failed(Failure::NoVirtualHost),
@@ -139,6 +151,21 @@ fn request(tables: &Tables, hcm: &Hcm, chain: &FilterChain, call: &Call, mut out
         outcome.clusters = route_clusters(tables, &forward.target);
     }
     outcome
+}
+
+/// What authorization says.
+fn decide<'c>(
+    checks: &'c [Check],
+    call: &Call,
+    head: Option<&dyn RequestHead>,
+    remote: IpAddr,
+) -> Result<(), Denial<'c>> {
+    let uris: Vec<String> = call.principal.iter().map(|principal| format!("spiffe://{principal}")).collect();
+    let peer = (call.protection == Protection::MutualTls).then_some(Peer { uris: &uris, ..Peer::default() });
+    let destination = SocketAddr::new(call.address, call.port);
+    let server_name = call.server_name().unwrap_or_default();
+    let request = Request { head, destination, direct: call.client, remote, server_name, peer, claims: None };
+    rbac::decide(checks, &request, |_| {})
 }
 
 fn route_clusters(tables: &Tables, target: &Target) -> Vec<(String, u32)> {

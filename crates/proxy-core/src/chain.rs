@@ -11,11 +11,12 @@ use crate::conn::ConnInfo;
 use crate::http::Hcm;
 use crate::listener::AccessLog;
 use crate::provenance::Provenance;
+use crate::rbac::Check;
 use crate::tables::ClusterId;
 use crate::tls::DownstreamTls;
 
 /// Which connections a chain is for. Empty parts don't matter.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ChainMatch {
     /// Original destination port.
     pub destination_port: Option<u16>,
@@ -70,6 +71,8 @@ pub struct TcpProxy {
     pub stats: bool,
     /// Exchange metadata with the peer in the TCP stream.
     pub metadata_exchange: bool,
+    /// Authorization, in the order of the filters.
+    pub checks: Vec<Check>,
 }
 
 impl TcpProxy {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::listener::AccessLog;
+use crate::normalize::Normalization;
 use crate::tables::{RouteTableId, Tables};
 use crate::virtual_host::RouteTable;
 
@@ -147,6 +148,8 @@ pub struct Filters {
     pub cors: bool,
     /// Faults of routes count; those of the filter itself, when routes have none.
     pub fault: Option<Option<Arc<crate::fault::Fault>>>,
+    /// Authorization, in the order of the filters.
+    pub checks: Vec<crate::rbac::Check>,
     /// Write no `x-envoy-*` headers.
     pub suppress_envoy_headers: bool,
     /// A filter that must not be skipped and isn't known here: every request is refused with this text.
@@ -257,6 +260,15 @@ impl Hcm {
         match &self.routes {
             Routes::Inline(table) => &table.name,
             Routes::Discovered(id) => tables.route_table_name(*id),
+        }
+    }
+
+    /// What is done to paths before anything decides on them.
+    pub fn normalization(&self) -> Normalization {
+        Normalization {
+            dots: self.normalize_path,
+            merge_slashes: self.merge_slashes,
+            escaped_slashes: self.escaped_slashes,
         }
     }
 

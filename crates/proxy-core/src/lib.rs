@@ -22,6 +22,7 @@ pub mod normalize;
 pub mod outlier;
 pub mod pattern;
 pub mod provenance;
+pub mod rbac;
 pub mod retry;
 pub mod route;
 pub mod tables;

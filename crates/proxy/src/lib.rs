@@ -3,6 +3,7 @@
 pub mod admin;
 mod agent;
 pub mod app;
+mod authorize;
 mod backoff;
 pub mod buffer;
 pub mod capture;

@@ -10,6 +10,7 @@ use lateen_proxy_core::cluster::Cluster;
 use lateen_proxy_core::endpoint::Endpoint;
 use lateen_proxy_core::http::Hcm;
 use lateen_proxy_core::listener::{AccessLog, Listener};
+use lateen_proxy_core::rbac::Verdict;
 use lateen_proxy_core::route::Route;
 use lateen_proxy_core::{Flags, RequestHead};
 
@@ -159,6 +160,9 @@ pub trait Sink: Send + Sync {
 
     /// A byte stream goes on: `received` and `sent` bytes were moved since the last report.
     fn tcp_progress(&self, worker: usize, record: &Record<'_>, received: u64, sent: u64);
+
+    /// Rules decided about a request (with the prefix of its connection manager) or a byte stream.
+    fn authorized(&self, worker: usize, manager: Option<&Arc<str>>, verdict: &Verdict<'_>);
 }
 
 /// A sink that forgets everything.
@@ -169,4 +173,5 @@ impl Sink for Forget {
     fn record(&self, _: usize, _: &Record<'_>) {}
     fn tcp_opened(&self, _: usize, _: &Record<'_>) {}
     fn tcp_progress(&self, _: usize, _: &Record<'_>, _: u64, _: u64) {}
+    fn authorized(&self, _: usize, _: Option<&Arc<str>>, _: &Verdict<'_>) {}
 }

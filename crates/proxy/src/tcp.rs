@@ -13,6 +13,7 @@ use lateen_proxy_core::cluster::{Cluster, Discovery};
 use lateen_proxy_core::listener::Listener;
 use lateen_proxy_core::{Flag, Flags};
 
+use crate::authorize;
 use crate::buffer::Inbuf;
 use crate::connect::{Ask, Connected, connect};
 use crate::http::body::Body;
@@ -27,7 +28,7 @@ use crate::record::{Protocol, Record, ResponseRecord};
 use crate::sniff::Sniffed;
 use crate::worker::Worker;
 
-/// How often a long connection is reported.
+/// How often a long connection is reported, and checked against rules that came since.
 const REPORT: Duration = Duration::from_secs(5);
 
 /// What is known about a byte stream on its way.
@@ -40,6 +41,8 @@ struct Passage<'t> {
     attempts: u32,
     flags: Flags,
     details: &'static str,
+    /// Why it may not pass.
+    denied: String,
     cause: String,
     began: Instant,
     wall: SystemTime,
@@ -65,8 +68,8 @@ impl Passage<'_> {
             attempts: self.attempts,
             flags: self.flags,
             details: self.details,
-            termination_details: "",
-            transport_failure: &self.cause,
+            termination_details: &self.denied,
+            transport_failure: if self.denied.is_empty() { &self.cause } else { "" },
             cause: &self.cause,
             start: self.wall,
             duration: self.began.elapsed(),
@@ -99,6 +102,7 @@ pub async fn serve(conn: Conn, proxy: Arc<TcpProxy>, stream: Stream, mut inbuf: 
         attempts: 0,
         flags: Flags::default(),
         details: "",
+        denied: String::new(),
         cause: String::new(),
         began: Instant::now(),
         wall: SystemTime::now(),
@@ -107,7 +111,15 @@ pub async fn serve(conn: Conn, proxy: Arc<TcpProxy>, stream: Stream, mut inbuf: 
     };
     let worker = &conn.worker;
     worker.sink.tcp_opened(worker.id, &passage.record(&conn, &proxy));
-    if let Some((connected, _count)) = open(&conn, &proxy, &mut passage).await {
+    let opened = match authorize::stream(&conn, &proxy.checks) {
+        Ok(()) => open(&conn, &proxy, &mut passage).await,
+        Err(denial) => {
+            denial.flag.into_iter().for_each(|flag| passage.flags.set(flag));
+            (passage.denied, passage.cause) = (denial.details.to_owned(), denial.cause);
+            None
+        }
+    };
+    if let Some((connected, _count)) = opened {
         passage.local = connected.local;
         passage.principal = connected.tls.as_ref().and_then(|tls| tls.principal.clone());
         let state = passage.endpoint.as_ref().map(|endpoint| endpoint.state.clone());
@@ -171,7 +183,7 @@ fn pick<'t>(conn: &Conn, cluster: &'t Arc<Cluster>) -> Option<EndpointRef<'t>> {
 /// Moves bytes both ways until both directions have ended.
 async fn exchange(
     conn: &Conn,
-    proxy: &TcpProxy,
+    proxy: &Arc<TcpProxy>,
     passage: &mut Passage<'_>,
     down: &Stream,
     inbuf: &mut Inbuf,
@@ -223,6 +235,10 @@ async fn exchange(
                 return Poll::Ready(());
             }
             next_report = wake + REPORT;
+            if let Some(denial) = authorize::revoked(conn, proxy) {
+                (passage.denied, passage.cause) = denial;
+                return Poll::Ready(());
+            }
             let (received, sent) = (passage.received - reported.0, passage.sent - reported.1);
             if received + sent > 0 {
                 reported = (passage.received, passage.sent);

@@ -31,12 +31,14 @@ pub enum Kind {
     Sidecar,
     /// PeerAuthentication
     PeerAuthentication,
+    /// AuthorizationPolicy
+    AuthorizationPolicy,
 }
 
 /// Name of the ConfigMap with the settings of the mesh.
 const MESH_CONFIG_MAP: &str = "istio";
 
-const KINDS: [(Kind, &str, &str); 13] = [
+const KINDS: [(Kind, &str, &str); 14] = [
     (Kind::Service, "", "Service"),
     (Kind::EndpointSlice, "discovery.k8s.io", "EndpointSlice"),
     (Kind::Pod, "", "Pod"),
@@ -50,6 +52,7 @@ const KINDS: [(Kind, &str, &str); 13] = [
     (Kind::WorkloadEntry, "networking.istio.io", "WorkloadEntry"),
     (Kind::Sidecar, "networking.istio.io", "Sidecar"),
     (Kind::PeerAuthentication, "security.istio.io", "PeerAuthentication"),
+    (Kind::AuthorizationPolicy, "security.istio.io", "AuthorizationPolicy"),
 ];
 
 impl Kind {

@@ -76,6 +76,8 @@ pub enum Resource {
     Sidecar(Config<api::Sidecar>),
     /// PeerAuthentication
     PeerAuthentication(Config<api::PeerAuthentication>),
+    /// AuthorizationPolicy
+    AuthorizationPolicy(Config<api::AuthorizationPolicy>),
 }
 
 impl Resource {
@@ -102,6 +104,11 @@ impl Resource {
     /// The PeerAuthentication, if it is one.
     pub fn peer_authentication(&self) -> Option<&Config<api::PeerAuthentication>> {
         if let Self::PeerAuthentication(config) = self { Some(config) } else { None }
+    }
+
+    /// The AuthorizationPolicy, if it is one.
+    pub fn authorization_policy(&self) -> Option<&Config<api::AuthorizationPolicy>> {
+        if let Self::AuthorizationPolicy(config) = self { Some(config) } else { None }
     }
 }
 
@@ -130,6 +137,7 @@ fn parse_kind(key: &Key, object: Value) -> Result<Resource, String> {
         Kind::WorkloadEntry => Resource::WorkloadEntry(istio::parse(object)?),
         Kind::Sidecar => Resource::Sidecar(istio::parse(object)?),
         Kind::PeerAuthentication => Resource::PeerAuthentication(istio::parse(object)?),
+        Kind::AuthorizationPolicy => Resource::AuthorizationPolicy(istio::parse(object)?),
     })
 }
 

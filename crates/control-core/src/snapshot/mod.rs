@@ -2,6 +2,7 @@
 //!
 //! Indexes are shared: a new snapshot copies only those that an event changed.
 
+mod authorization_policies;
 mod destination_rules;
 mod endpoints;
 mod peer_authentication;
@@ -10,6 +11,7 @@ mod sidecars;
 mod targets;
 mod visibility;
 
+pub use authorization_policies::AuthorizationPolicies;
 pub use destination_rules::{DestinationRules, TrafficRule};
 pub use endpoints::{Endpoint, EndpointIndex, ServiceEndpoints};
 pub use peer_authentication::{MtlsMode, PeerAuthentications, WorkloadMtls};
@@ -44,6 +46,8 @@ pub struct Snapshot {
     pub destination_rules: Arc<DestinationRules>,
     /// PeerAuthentications by namespace.
     pub peer_authentications: Arc<PeerAuthentications>,
+    /// AuthorizationPolicies by namespace.
+    pub authorization_policies: Arc<AuthorizationPolicies>,
     /// Sidecars by namespace.
     pub sidecars: Arc<Sidecars>,
 }

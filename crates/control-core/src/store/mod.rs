@@ -113,6 +113,11 @@ impl Store {
                 Arc::make_mut(&mut self.state.peer_authentications).replace(&key.namespace, all);
                 changes.add(Fact::PeerAuthentications);
             }
+            Kind::AuthorizationPolicy => {
+                let all = self.configs(key, Resource::authorization_policy);
+                Arc::make_mut(&mut self.state.authorization_policies).replace(&key.namespace, all);
+                changes.add(Fact::AuthorizationPolicies);
+            }
         }
     }
 

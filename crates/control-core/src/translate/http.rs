@@ -30,11 +30,12 @@ pub enum Routes {
     Inline(Box<RouteConfiguration>),
 }
 
-/// The network filter that serves HTTP.
+/// The network filter that serves HTTP; `authorization` decides about requests first.
 pub fn connection_manager(
     direction: Direction,
     stat_prefix: &str,
     routes: Routes,
+    authorization: Vec<proto::HttpFilter>,
     view: &ProxyView,
     snapshot: &Snapshot,
 ) -> listener::Filter {
@@ -48,7 +49,7 @@ pub fn connection_manager(
     let mut manager = proto::HttpConnectionManager {
         codec_type: hcm::CodecType::Auto.into(),
         stat_prefix: stat_prefix.to_owned(),
-        http_filters: http_filters(direction, view),
+        http_filters: http_filters(direction, authorization, view),
         access_log: access_log::requests(&snapshot.mesh),
         use_remote_address: flag(false),
         stream_idle_timeout: Some(Duration::default()),
@@ -80,7 +81,8 @@ pub fn network_filter(name: &str, config: Any) -> listener::Filter {
     listener::Filter { name: name.to_owned(), config_type: Some(listener::filter::ConfigType::TypedConfig(config)) }
 }
 
-fn http_filter(name: &str, config: Any) -> proto::HttpFilter {
+/// An HTTP filter.
+pub fn http_filter(name: &str, config: Any) -> proto::HttpFilter {
     proto::HttpFilter {
         name: name.to_owned(),
         config_type: Some(proto::http_filter::ConfigType::TypedConfig(config)),
@@ -89,12 +91,17 @@ fn http_filter(name: &str, config: Any) -> proto::HttpFilter {
 }
 
 /// The filters in Istio's order; those that a stock Envoy lacks only for proxies that have them.
-fn http_filters(direction: Direction, view: &ProxyView) -> Vec<proto::HttpFilter> {
+fn http_filters(
+    direction: Direction,
+    authorization: Vec<proto::HttpFilter>,
+    view: &ProxyView,
+) -> Vec<proto::HttpFilter> {
     let stats = filters::grpc_stats::v3::FilterConfig { emit_filter_state: true, ..Default::default() };
     let mut all = Vec::new();
     if view.lateen {
         all.push(http_filter("envoy.filters.http.peer_metadata", peer_metadata(direction)));
     }
+    all.extend(authorization);
     all.push(http_filter("envoy.filters.http.grpc_stats", any(&stats)));
     if view.lateen && direction == Direction::Outbound {
         all.push(http_filter("istio.alpn", alpn()));

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Lists of a `source`. Those marked can't be checked on a plain TCP connection.
-const SOURCE: [(&str, bool); 12] = [
+const SOURCE: [(&str, bool); 14] = [
     ("principals", false),
     ("notPrincipals", false),
     ("requestPrincipals", true),
@@ -15,6 +15,8 @@ const SOURCE: [(&str, bool); 12] = [
     ("notNamespaces", false),
     ("serviceAccounts", false),
     ("notServiceAccounts", false),
+    ("trustDomains", false),
+    ("notTrustDomains", false),
     ("ipBlocks", false),
     ("notIpBlocks", false),
     ("remoteIpBlocks", true),
@@ -180,11 +182,12 @@ fn check_accounts(source: &At<'_>, report: &mut Report) {
 
 /// Keys of `when` that look at HTTP, by prefix or whole.
 const HTTP_KEYS: [&str; 3] = ["request.headers", "request.auth", "remote.ip"];
-const PLAIN_KEYS: [&str; 8] = [
+const PLAIN_KEYS: [&str; 9] = [
     "source.ip",
     "source.namespace",
     "source.principal",
     "source.serviceAccount",
+    "source.trustDomain",
     "destination.ip",
     "destination.port",
     "connection.sni",
@@ -233,6 +236,8 @@ fn check_custom(rule: &At<'_>, report: &mut Report) {
             "notRequestPrincipals",
             "serviceAccounts",
             "notServiceAccounts",
+            "trustDomains",
+            "notTrustDomains",
         ] {
             if source.has(name) {
                 report.error(&source.get(name), "is not supported with CUSTOM action");
@@ -241,7 +246,8 @@ fn check_custom(rule: &At<'_>, report: &mut Report) {
     }
     for condition in rule.get("when").items() {
         let key = condition.get("key");
-        let established = ["source.namespace", "source.principal", "source.serviceAccount", "request.auth"];
+        let established =
+            ["source.namespace", "source.principal", "source.serviceAccount", "source.trustDomain", "request.auth"];
         if established.iter().any(|known| key.text().starts_with(known)) {
             report.error(&key, "is not supported with CUSTOM action");
         }

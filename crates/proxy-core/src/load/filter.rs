@@ -7,6 +7,7 @@ use lateen_api::envoy::envoy::config::route::v3::FilterConfig;
 use lateen_api::envoy::envoy::extensions::filters::common::fault::v3::fault_delay::FaultDelaySecifier;
 use lateen_api::envoy::envoy::extensions::filters::http::cors::v3::CorsPolicy;
 use lateen_api::envoy::envoy::extensions::filters::http::fault::v3::{HttpFault, fault_abort::ErrorType};
+use lateen_api::envoy::envoy::extensions::filters::http::rbac::v3::RbacPerRoute;
 use lateen_api::envoy::envoy::extensions::filters::http::router::v3::Router;
 use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpFilter, http_filter::ConfigType,
@@ -14,9 +15,9 @@ use lateen_api::envoy::envoy::extensions::filters::network::http_connection_mana
 use lateen_api::envoy::google::protobuf::{Any, Struct};
 use lateen_api::typed_struct::XdsTypedStruct;
 
-use super::LoadError;
 use super::convert::{duration, fraction, header_matches, is, string_match, truth, unpack};
 use super::istio::{AlpnConfig, PeerMetadataConfig, alpn, peer_metadata};
+use super::{Context, LoadError, rbac};
 use crate::fault::{Abort, Cors, Fault};
 use crate::fraction::Fraction;
 use crate::http::Filters;
@@ -49,13 +50,15 @@ pub fn per_route(configs: &HashMap<String, Any>) -> Result<PerRoute, LoadError> 
             found.cors = Some(Arc::new(cors(&unpack(&any)?)?));
         } else if is::<HttpFault>(&any) {
             found.fault = Some(Arc::new(fault(&unpack(&any)?)?));
+        } else if is::<RbacPerRoute>(&any) {
+            return Err(LoadError::Unsupported("authorization rules of single routes".into()));
         }
     }
     Ok(found)
 }
 
 /// Sums up a connection manager's filters.
-pub fn filters(list: &[HttpFilter]) -> Result<Filters, LoadError> {
+pub fn filters(context: &mut Context<'_>, list: &[HttpFilter]) -> Result<Filters, LoadError> {
     let mut filters = Filters::default();
     for filter in list.iter().filter(|filter| !filter.disabled) {
         let any = match &filter.config_type {
@@ -66,7 +69,10 @@ pub fn filters(list: &[HttpFilter]) -> Result<Filters, LoadError> {
             }
             None => Any::default(),
         };
-        one(&mut filters, filter, &any)?;
+        match rbac::check(&any, &mut context.problems) {
+            Some(check) => filters.checks.push(check),
+            None => one(&mut filters, filter, &any)?,
+        }
     }
     Ok(filters)
 }

@@ -30,7 +30,7 @@ pub fn hcm(context: &mut Context<'_>, proto: &HttpConnectionManager) -> Result<H
             _ => Codec::Auto,
         },
         routes: routes(context, proto)?,
-        filters: filter::filters(&proto.http_filters)?,
+        filters: filter::filters(context, &proto.http_filters)?,
         server_name: if proto.server_name.is_empty() { "envoy".into() } else { proto.server_name.as_str().into() },
         server_header: match proto.server_header_transformation {
             1 => ServerHeader::IfAbsent,

@@ -14,10 +14,11 @@ use lateen_api::envoy::google::protobuf::Any;
 
 use super::access_log::access_logs;
 use super::convert::{is, listener_addr, number, port, prefixes, some_duration, truth, unpack};
-use super::{Context, LoadError, http, tls};
+use super::{Context, LoadError, http, rbac, tls};
 use crate::chain::{ChainMatch, FilterChain, TcpProxy, TcpTarget, Terminal};
 use crate::listener::{Direction, Listener, PortRanges, Sniff};
 use crate::provenance::provenance;
+use crate::rbac::Check;
 
 /// Loads a listener.
 pub fn listener(context: &mut Context<'_>, proto: &ProtoListener) -> Result<Listener, LoadError> {
@@ -129,6 +130,7 @@ fn chain_match(proto: &FilterChainMatch) -> Result<ChainMatch, LoadError> {
 struct Seen {
     stats: bool,
     metadata_exchange: bool,
+    checks: Vec<Check>,
     refuse: Option<Arc<str>>,
 }
 
@@ -139,10 +141,19 @@ fn terminal(context: &mut Context<'_>, filters: &[Filter]) -> Result<Terminal, L
             note(&mut seen, filter, &Any::default());
             continue;
         };
+        if let Some(check) = rbac::check(any, &mut context.problems) {
+            seen.checks.push(check);
+            continue;
+        }
         let done = if is::<HttpConnectionManager>(any) {
-            Terminal::Http(Arc::new(http::hcm(context, &unpack(any)?)?))
+            let mut hcm = http::hcm(context, &unpack(any)?)?;
+            // What is decided about connections holds for each of their requests.
+            hcm.filters.checks.splice(..0, seen.checks);
+            Terminal::Http(Arc::new(hcm))
         } else if is::<ProtoTcp>(any) {
-            Terminal::Tcp(Arc::new(tcp_proxy(context, &unpack(any)?, &seen)?))
+            let mut proxy = tcp_proxy(context, &unpack(any)?, &seen)?;
+            proxy.checks = seen.checks;
+            Terminal::Tcp(Arc::new(proxy))
         } else {
             note(&mut seen, filter, any);
             continue;
@@ -196,5 +207,6 @@ fn tcp_proxy(context: &mut Context<'_>, proto: &ProtoTcp, seen: &Seen) -> Result
         access_logs: access_logs(&proto.access_log)?,
         stats: seen.stats,
         metadata_exchange: seen.metadata_exchange,
+        checks: Vec::new(),
     })
 }

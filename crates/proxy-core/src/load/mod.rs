@@ -24,6 +24,7 @@ mod filter;
 mod http;
 mod istio;
 mod listener;
+mod rbac;
 mod route;
 mod table;
 mod tls;
@@ -40,9 +41,15 @@ use crate::virtual_host::RouteTable;
 pub struct Context<'l> {
     clusters: &'l mut Interner,
     route_tables: &'l mut Interner,
+    /// What can't be read, but has a safe form that is put in its place.
+    problems: Vec<String>,
 }
 
-impl Context<'_> {
+impl<'l> Context<'l> {
+    fn new(clusters: &'l mut Interner, route_tables: &'l mut Interner) -> Self {
+        Self { clusters, route_tables, problems: Vec::new() }
+    }
+
     fn cluster(&mut self, name: &str) -> ClusterId {
         ClusterId(self.clusters.intern(name))
     }
@@ -86,6 +93,8 @@ pub struct Loader {
 
 impl Loader {
     /// Takes a change of one type. Bad resources change nothing and are returned with the reason; the others count.
+    /// A listener whose authorization rules can't be read is returned too, but it does change: it lets nothing pass,
+    /// for what its rules deny must not go on under the old ones.
     pub fn apply(&mut self, type_url: &str, upserts: &[(String, Bytes)], removed: &[String]) -> Vec<(String, String)> {
         let mut rejected = Vec::new();
         for (name, bytes) in upserts {
@@ -110,14 +119,15 @@ impl Loader {
     }
 
     fn upsert_listener(&mut self, proto: ProtoListener) -> Result<(), LoadError> {
-        let mut context = Context { clusters: &mut self.cluster_names, route_tables: &mut self.route_names };
+        let mut context = Context::new(&mut self.cluster_names, &mut self.route_names);
         let listener = listener::listener(&mut context, &proto)?;
+        let problems = context.problems;
         self.listeners.insert(proto.name, Arc::new(listener));
-        Ok(())
+        if problems.is_empty() { Ok(()) } else { Err(LoadError::Invalid(problems.join("; "))) }
     }
 
     fn upsert_route(&mut self, proto: RouteConfiguration) -> Result<(), LoadError> {
-        let mut context = Context { clusters: &mut self.cluster_names, route_tables: &mut self.route_names };
+        let mut context = Context::new(&mut self.cluster_names, &mut self.route_names);
         let table = table::route_table(&mut context, &proto)?;
         let id = self.route_names.intern(&proto.name);
         self.routes.insert(id, Arc::new(table));

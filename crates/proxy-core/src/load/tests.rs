@@ -1,17 +1,24 @@
 use lateen_api::envoy::envoy::config::cluster::v3::cluster::{ClusterDiscoveryType, EdsClusterConfig};
+use lateen_api::envoy::envoy::config::core::v3::TypedExtensionConfig;
 use lateen_api::envoy::envoy::config::core::v3::{Address, SocketAddress, address, socket_address};
 use lateen_api::envoy::envoy::config::endpoint::v3::{
     Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
 };
+use lateen_api::envoy::envoy::config::listener::v3::{Filter, FilterChain as ProtoChain, filter};
+use lateen_api::envoy::envoy::config::rbac::v3::{Permission, Policy, Principal, Rbac, permission, principal};
 use lateen_api::envoy::envoy::config::route::v3::{
     Route as ProtoRoute, RouteAction, RouteMatch, VirtualHost as ProtoHost, WeightedCluster, route, route_action,
     route_match, weighted_cluster::ClusterWeight,
 };
-use lateen_api::google::protobuf::UInt32Value;
-use prost::Message;
+use lateen_api::envoy::envoy::extensions::filters::network::rbac::v3::Rbac as NetworkRbac;
+use lateen_api::envoy::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier};
+use lateen_api::google::protobuf::{Any, UInt32Value};
+use prost::{Message, Name};
 
 use super::*;
+use crate::chain::Terminal;
 use crate::head::SimpleHead;
+use crate::rbac::{Request, decide};
 use crate::route::Action;
 use crate::virtual_host::RouteResult;
 
@@ -76,6 +83,68 @@ fn routes(clusters: &[(&str, u32)], prefix: &str) -> (String, Bytes) {
     let host = ProtoHost { name: "h".into(), domains: vec!["*".into()], routes: vec![route], ..ProtoHost::default() };
     let table = RouteConfiguration { name: "80".into(), virtual_hosts: vec![host], ..RouteConfiguration::default() };
     ("80".into(), table.encode_to_vec().into())
+}
+
+/// A listener of byte streams behind an RBAC filter with one policy.
+fn guarded(permission: Permission) -> (String, Bytes) {
+    let anyone = Principal { identifier: Some(principal::Identifier::Any(true)) };
+    let policy = Policy { permissions: vec![permission], principals: vec![anyone], ..Policy::default() };
+    let rules = Rbac { policies: [("ns[a]-policy[b]-rule[0]".to_owned(), policy)].into(), ..Rbac::default() };
+    let filter = NetworkRbac { rules: Some(rules), stat_prefix: "tcp.".into(), ..NetworkRbac::default() };
+    let proxy = TcpProxy { cluster_specifier: Some(ClusterSpecifier::Cluster("a".into())), ..TcpProxy::default() };
+    let filters = vec![packed(&filter), packed(&proxy)];
+    let address = SocketAddress {
+        address: "127.0.0.1".into(),
+        port_specifier: Some(socket_address::PortSpecifier::PortValue(80)),
+        ..SocketAddress::default()
+    };
+    let listener = ProtoListener {
+        name: "guarded".into(),
+        address: Some(Address { address: Some(address::Address::SocketAddress(address)) }),
+        filter_chains: vec![ProtoChain { filters, ..ProtoChain::default() }],
+        ..ProtoListener::default()
+    };
+    ("guarded".into(), listener.encode_to_vec().into())
+}
+
+fn packed<M: Message + Name>(message: &M) -> Filter {
+    let any = Any { type_url: M::type_url(), value: message.encode_to_vec() };
+    Filter { name: M::full_name(), config_type: Some(filter::ConfigType::TypedConfig(any)) }
+}
+
+/// What the listener decides about a connection.
+fn verdict(loader: &mut Loader) -> Result<(), String> {
+    let tables = loader.tables(true);
+    let listener = tables.listener("guarded").expect("a listener");
+    let Terminal::Tcp(proxy) = &listener.chains[0].terminal else { panic!("no byte stream") };
+    let request = Request {
+        head: None,
+        destination: ([10, 0, 0, 1], 80).into(),
+        direct: [10, 0, 0, 2].into(),
+        remote: [10, 0, 0, 2].into(),
+        server_name: "",
+        peer: None,
+        claims: None,
+    };
+    decide(&proxy.checks, &request, |_| {}).map_err(|denial| denial.cause)
+}
+
+#[test]
+fn rules_that_cannot_be_read_close_the_listener_and_are_named() {
+    let mut loader = Loader::default();
+    let good = Permission { rule: Some(permission::Rule::DestinationPort(80)) };
+    assert!(loader.apply(type_url::LISTENER, &[guarded(good)], &[]).is_empty());
+    assert_eq!(verdict(&mut loader), Ok(()));
+    let unknown = TypedExtensionConfig { name: "extension".into(), ..TypedExtensionConfig::default() };
+    let bad = Permission { rule: Some(permission::Rule::Matcher(unknown)) };
+    let rejected = loader.apply(type_url::LISTENER, &[guarded(bad)], &[]);
+    let [(name, reason)] = rejected.as_slice() else { panic!("{rejected:?}") };
+    assert!(
+        name == "guarded" && reason.contains("ns[a]-policy[b]-rule[0]") && reason.contains("extension"),
+        "{reason}"
+    );
+    let cause = verdict(&mut loader).expect_err("what passed under the old rules no longer does");
+    assert!(cause.starts_with("authorization rules can't be read"), "{cause}");
 }
 
 fn apply(loader: &mut Loader, kind: &str, resource: (String, Bytes)) {

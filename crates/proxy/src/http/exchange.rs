@@ -84,7 +84,7 @@ pub struct Exchange<'t> {
     /// Why it ended as it did.
     pub flags: Flags,
     /// The same in words.
-    pub details: &'static str,
+    pub details: &'t str,
     /// Why there was no connection.
     pub transport_failure: String,
     /// Plain cause of an error made here.
@@ -180,7 +180,7 @@ impl<'t> Exchange<'t> {
     }
 
     /// Notes why it fails.
-    pub fn fail(&mut self, flag: Flag, details: &'static str) {
+    pub fn fail(&mut self, flag: Flag, details: &'t str) {
         self.flags.set(flag);
         self.details = details;
     }

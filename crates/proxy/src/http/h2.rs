@@ -46,7 +46,14 @@ pub async fn serve(conn: Conn, hcm: std::sync::Arc<Hcm>, io: Io) {
         };
         match accepted {
             Some(Ok((request, respond))) => {
-                tokio::task::spawn_local(one(conn.clone(), hcm.clone(), request, respond));
+                // Rules and routes that came since count for this request; without any the connection ends.
+                let current = conn.manager();
+                if current.is_none() && !draining {
+                    draining = true;
+                    connection.graceful_shutdown();
+                }
+                let hcm = current.unwrap_or_else(|| hcm.clone());
+                tokio::task::spawn_local(one(conn.clone(), hcm, request, respond));
             }
             Some(Err(error)) => {
                 tracing::debug!(remote = %conn.remote, %error, "HTTP/2 connection broke");

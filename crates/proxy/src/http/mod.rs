@@ -1,6 +1,7 @@
 //! HTTP: codecs at both ends, and between them the way of a request.
 
 pub mod attempt;
+mod authorize;
 pub mod body;
 mod cause;
 mod cors;

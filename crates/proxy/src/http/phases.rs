@@ -1,5 +1,5 @@
 //! The way of one request, from its head to its record. Every request takes it, whatever version brought it:
-//! receive, route, cross-origin rules, faults, rewrite, forward, respond, record.
+//! receive, route, authorize, cross-origin rules, faults, rewrite, forward, respond, record.
 
 use lateen_proxy_core::Flag;
 use lateen_proxy_core::fault::{Abort, CorsVerdict};
@@ -16,7 +16,7 @@ use super::local::{self, Local};
 use super::reply::Reply;
 use super::target::Refusal;
 use super::timer::Timer;
-use super::{cors, decorate, mirror};
+use super::{authorize, cors, decorate, mirror};
 use crate::listener::Conn;
 use crate::record::Protocol;
 
@@ -69,7 +69,11 @@ pub async fn serve(
     decorate::request_id(&mut x, &mut edits);
     decorate::connection(&mut x, &mut edits);
     let tell = decorate::downstream_peer(&mut x, &mut edits);
-    if let Err((status, cause)) = route(&mut x) {
+    let routed = route(&mut x);
+    if !authorize::passes(&mut x, body, reply).await {
+        return;
+    }
+    if let Err((status, cause)) = routed {
         return local::refuse(&mut x, body, reply, status, Flag::NoRouteFound, "route_not_found", cause).await;
     }
     if cross_origin(&mut x, body, reply).await {

@@ -1,7 +1,7 @@
 //! The target of a request, made unambiguous before anything decides on it.
 
 use lateen_proxy_core::http::Hcm;
-use lateen_proxy_core::normalize::{Normalization, Normalized, normalize};
+use lateen_proxy_core::normalize::{Normalized, normalize};
 use lateen_proxy_core::route::split_port;
 
 /// Why a well-formed request is not served.
@@ -15,12 +15,7 @@ pub enum Refusal {
 
 /// The path to go on with, when it differs from `path`.
 pub fn path(hcm: &Hcm, path: &str) -> Result<Option<String>, Refusal> {
-    let how = Normalization {
-        dots: hcm.normalize_path,
-        merge_slashes: hcm.merge_slashes,
-        escaped_slashes: hcm.escaped_slashes,
-    };
-    match normalize(path, how) {
+    match normalize(path, hcm.normalization()) {
         Normalized::Path(new) if new == path => Ok(None),
         Normalized::Path(new) => Ok(Some(new.into_owned())),
         Normalized::Redirect(to) => Err(Refusal::Redirect(to)),

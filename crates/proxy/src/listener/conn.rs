@@ -5,9 +5,10 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use lateen_proxy_core::chain::FilterChain;
+use lateen_proxy_core::chain::{FilterChain, TcpProxy, Terminal};
 use lateen_proxy_core::cluster::ClusterConfig;
 use lateen_proxy_core::endpoint::Endpoint;
+use lateen_proxy_core::http::Hcm;
 use lateen_proxy_core::listener::Listener;
 
 use crate::tls::TlsInfo;
@@ -33,6 +34,8 @@ pub struct Conn {
     pub open: Open,
     /// The endpoint that stands for where it was meant to go, for the cluster that asked last.
     original: RefCell<Option<(Arc<ClusterConfig>, Rc<Endpoint>)>>,
+    /// The filter chain in force, with the generation of the tables it is of.
+    current: RefCell<Option<(u64, Option<Arc<FilterChain>>)>>,
 }
 
 /// What is known when a connection was accepted.
@@ -58,7 +61,8 @@ pub struct Accepted {
 impl From<Accepted> for Conn {
     fn from(accepted: Accepted) -> Self {
         let Accepted { worker, listener, chain, destination, remote, tls, sni, open } = accepted;
-        Self { worker, listener, chain, destination, remote, tls, sni, open, original: RefCell::default() }
+        let (original, current) = (RefCell::default(), RefCell::default());
+        Self { worker, listener, chain, destination, remote, tls, sni, open, original, current }
     }
 }
 
@@ -71,6 +75,41 @@ impl Conn {
     /// The client's SPIFFE identity.
     pub fn principal(&self) -> Option<&str> {
         self.tls.as_ref()?.principal.as_deref()
+    }
+
+    /// The connection manager in force for such connections, which may be another than when this one was accepted;
+    /// `None` when there is none any more.
+    pub fn manager(&self) -> Option<Arc<Hcm>> {
+        match &self.current_chain()?.terminal {
+            Terminal::Http(hcm) => Some(hcm.clone()),
+            _ => None,
+        }
+    }
+
+    /// The same for byte streams.
+    pub fn proxy(&self) -> Option<Arc<TcpProxy>> {
+        match &self.current_chain()?.terminal {
+            Terminal::Tcp(proxy) => Some(proxy.clone()),
+            _ => None,
+        }
+    }
+
+    fn current_chain(&self) -> Option<Arc<FilterChain>> {
+        let tables = self.worker.view.tables();
+        let mut current = self.current.borrow_mut();
+        let known = current.as_ref().filter(|(generation, _)| *generation == tables.generation);
+        if let Some((_, chain)) = known {
+            return chain.clone();
+        }
+        let found = tables.listener(&self.listener.name).and_then(|listener| {
+            if Arc::ptr_eq(listener, &self.listener) {
+                return Some(self.chain.clone());
+            }
+            let same = |chain: &&Arc<FilterChain>| chain.name == self.chain.name && chain.matcher == self.chain.matcher;
+            listener.all_chains().find(same).cloned()
+        });
+        *current = Some((tables.generation, found.clone()));
+        found
     }
 
     /// The endpoint that stands for where it was meant to go.

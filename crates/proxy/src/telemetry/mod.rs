@@ -3,6 +3,7 @@
 //! Each worker writes to a shard of its own; the shards are summed when somebody asks.
 
 pub mod access_log;
+mod authorization;
 mod histogram;
 mod identity;
 mod key;
@@ -14,6 +15,7 @@ mod shard;
 
 use std::sync::Arc;
 
+use lateen_proxy_core::rbac::Verdict;
 use parking_lot::Mutex;
 
 pub use identity::Identity;
@@ -82,19 +84,29 @@ impl Sink for Telemetry {
             self.shard(worker).series(record, &self.identity).stream_moved(received, sent);
         }
     }
+
+    fn authorized(&self, worker: usize, manager: Option<&Arc<str>>, verdict: &Verdict<'_>) {
+        self.shard(worker).authorization.add(manager, verdict);
+    }
 }
 
 impl Telemetry {
     /// All figures, in Prometheus' text form.
     pub fn text(&self) -> String {
         let mut sums = prometheus::Sums::default();
+        let mut authorization = authorization::Counts::default();
         for shard in &self.shards {
             // Only the list is copied under the lock.
-            let all = shard.lock().all();
+            let (all, counts) = {
+                let shard = shard.lock();
+                (shard.all(), shard.authorization.clone())
+            };
+            authorization.merge(&counts);
             all.iter().for_each(|series| sums.add(series));
         }
         let mut out = String::new();
         sums.write(&mut out);
+        authorization.write(&mut out);
         self.process.write(&mut out, &self.state.tables(), self.logs.dropped());
         out
     }

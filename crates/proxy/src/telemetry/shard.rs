@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lateen_proxy_core::listener::AccessLog;
 
 use super::access_log::{AccessLogs, Compiled, WorkerSinks};
+use super::authorization::Counts;
 use super::identity::Identity;
 use super::key::{self, Key};
 use super::labels::labels;
@@ -26,6 +27,8 @@ pub(super) struct Shard {
     by_labels: HashMap<Box<str>, Arc<Series>>,
     logs: HashMap<usize, (Arc<AccessLog>, Compiled)>,
     sinks: WorkerSinks,
+    /// What rules decided.
+    pub(super) authorization: Counts,
 }
 
 impl Shard {

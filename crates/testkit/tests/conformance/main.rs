@@ -1,8 +1,11 @@
 //! Istio's behaviour as data, counted by group. Skipped with a message where the data is absent.
 
+mod authz;
+mod authz_config;
 mod crd_validation;
 mod injection;
 mod normalization;
+mod rbac_json;
 mod sim;
 mod validation;
 

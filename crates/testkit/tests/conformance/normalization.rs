@@ -3,7 +3,7 @@
 use lateen_proxy_core::Tables;
 use lateen_proxy_core::chain::Terminal;
 use lateen_proxy_core::http::Hcm;
-use lateen_proxy_core::normalize::{Normalization, Normalized, normalize};
+use lateen_proxy_core::normalize::{Normalized, normalize};
 use lateen_testkit::conformance::{Score, read_all};
 use lateen_testkit::simulation::{World, view};
 use serde::Deserialize;
@@ -51,12 +51,7 @@ fn managers(tables: &Tables) -> impl Iterator<Item = &Hcm> {
 }
 
 fn check(hcm: &Hcm, pair: &Pair) -> Result<(), String> {
-    let how = Normalization {
-        dots: hcm.normalize_path,
-        merge_slashes: hcm.merge_slashes,
-        escaped_slashes: hcm.escaped_slashes,
-    };
-    let received = match normalize(&pair.sent, how) {
+    let received = match normalize(&pair.sent, hcm.normalization()) {
         Normalized::Path(path) => (Some(path.into_owned()), None),
         Normalized::Redirect(_) => (None, Some(307)),
         Normalized::Refused(_) => (None, Some(400)),

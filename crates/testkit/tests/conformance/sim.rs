@@ -1,6 +1,7 @@
 //! Group `sim`: which listener, route and cluster a call meets, for one proxy with its configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use lateen_control_core::view::ProxyView;
 use lateen_explain::call::{Protection, Speaks, Way};
@@ -213,6 +214,9 @@ fn call(raw: &RawCall) -> anyhow::Result<Call> {
             "mtls" => Protection::MutualTls,
             _ => Protection::Plaintext,
         },
+        principal: None,
+        client: IpAddr::from([127, 0, 0, 1]),
+        method: "GET".to_owned(),
         host: raw.host.clone(),
         path: raw.path.clone(),
         headers: raw

@@ -25,7 +25,7 @@ pub fn tcp_filters(
     snapshot: &Snapshot,
 ) -> Vec<proto::Filter> {
     match targets {
-        [one] => tcp_to(direction, &one.cluster.to_string(), view, snapshot),
+        [one] => tcp_to(direction, &one.cluster.to_string(), vec![], view, snapshot),
         many => {
             let clusters = many
                 .iter()
@@ -38,20 +38,28 @@ pub fn tcp_filters(
             let specifier =
                 tcp::tcp_proxy::ClusterSpecifier::WeightedClusters(tcp::tcp_proxy::WeightedCluster { clusters });
             let prefix = many.first().map(|t| t.cluster.to_string()).unwrap_or_default();
-            filters(direction, &prefix, specifier, view, snapshot)
+            filters(direction, &prefix, specifier, vec![], view, snapshot)
         }
     }
 }
 
-/// The filters that pass connections on to one cluster.
-pub fn tcp_to(direction: Direction, cluster: &str, view: &ProxyView, snapshot: &Snapshot) -> Vec<proto::Filter> {
-    filters(direction, cluster, tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned()), view, snapshot)
+/// The filters that pass connections on to one cluster; `authorization` decides about them first.
+pub fn tcp_to(
+    direction: Direction,
+    cluster: &str,
+    authorization: Vec<proto::Filter>,
+    view: &ProxyView,
+    snapshot: &Snapshot,
+) -> Vec<proto::Filter> {
+    let specifier = tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned());
+    filters(direction, cluster, specifier, authorization, view, snapshot)
 }
 
 fn filters(
     direction: Direction,
     prefix: &str,
     specifier: tcp::tcp_proxy::ClusterSpecifier,
+    authorization: Vec<proto::Filter>,
     view: &ProxyView,
     snapshot: &Snapshot,
 ) -> Vec<proto::Filter> {
@@ -62,10 +70,11 @@ fn filters(
         ..Default::default()
     };
     let mut all = Vec::new();
+    if view.lateen && direction == Direction::Inbound {
+        all.push(network_filter("istio.metadata_exchange", metadata_exchange()));
+    }
+    all.extend(authorization);
     if view.lateen {
-        if direction == Direction::Inbound {
-            all.push(network_filter("istio.metadata_exchange", metadata_exchange()));
-        }
         all.push(network_filter("istio.stats", stats_plugin(direction)));
     }
     all.push(network_filter("envoy.filters.network.tcp_proxy", any(&proxy)));

@@ -13,6 +13,7 @@ use super::plan::WILDCARD;
 use crate::reads::{Fact, ReadSet};
 use crate::snapshot::{MtlsMode, Snapshot, WorkloadMtls};
 use crate::translate::access_log;
+use crate::translate::authorization::Authorization;
 use crate::translate::http::{Direction, Routes, connection_manager, traffic};
 use crate::translate::name;
 use crate::translate::provenance::IstioMetadata;
@@ -78,7 +79,8 @@ pub fn listener(view: &ProxyView, snapshot: &Snapshot, reads: &mut ReadSet) -> p
     let mesh = &snapshot.mesh;
     let ports = inbound_ports(view, snapshot, reads);
     let mtls = snapshot.workload_mtls(&view.namespace, &view.labels);
-    let build = Build { view, snapshot };
+    let authorization = Authorization::new(view, snapshot, reads);
+    let build = Build { view, snapshot, authorization };
     let mut chains = vec![build.to_itself()];
     chains.extend(build.passthrough(None, mtls.default));
     for (port, mode) in mtls.ports.iter().filter(|(port, _)| !ports.contains_key(port)) {
@@ -119,6 +121,7 @@ fn listener_filters(ports: &BTreeMap<u16, InboundPort>, mtls: &WorkloadMtls) -> 
 struct Build<'a> {
     view: &'a ProxyView,
     snapshot: &'a Snapshot,
+    authorization: Authorization,
 }
 
 impl Build<'_> {
@@ -130,7 +133,7 @@ impl Build<'_> {
                 destination_port: number(self.snapshot.mesh.inbound_port()),
                 ..Default::default()
             }),
-            filters: tcp_to(Direction::Inbound, name::BLACK_HOLE, self.view, self.snapshot),
+            filters: tcp_to(Direction::Inbound, name::BLACK_HOLE, vec![], self.view, self.snapshot),
             ..Default::default()
         }
     }
@@ -143,7 +146,7 @@ impl Build<'_> {
                 let routes = inbound_routes(name::INBOUND_PASSTHROUGH, 0, None);
                 vec![self.manager(name::INBOUND_PASSTHROUGH, Routes::Inline(Box::new(routes)))]
             } else {
-                tcp_to(Direction::Inbound, name::INBOUND_PASSTHROUGH, self.view, self.snapshot)
+                self.stream(name::INBOUND_PASSTHROUGH)
             };
             self.chain(name, port, &way, filters)
         };
@@ -159,7 +162,7 @@ impl Build<'_> {
                 let routes = inbound_routes(&cluster, inbound.service_port, host);
                 vec![self.manager(&format!("inbound_0.0.0.0_{port}"), Routes::Inline(Box::new(routes)))]
             } else {
-                tcp_to(Direction::Inbound, &cluster, self.view, self.snapshot)
+                self.stream(&cluster)
             };
             let mut chain = self.chain(&format!("0.0.0.0_{port}"), Some(port), &way, filters);
             chain.metadata = service.and_then(|s| IstioMetadata::default().services([&**s]).build());
@@ -169,7 +172,12 @@ impl Build<'_> {
     }
 
     fn manager(&self, prefix: &str, routes: Routes) -> proto::Filter {
-        connection_manager(Direction::Inbound, prefix, routes, self.view, self.snapshot)
+        let authorization = self.authorization.http();
+        connection_manager(Direction::Inbound, prefix, routes, authorization, self.view, self.snapshot)
+    }
+
+    fn stream(&self, cluster: &str) -> Vec<proto::Filter> {
+        tcp_to(Direction::Inbound, cluster, self.authorization.tcp(), self.view, self.snapshot)
     }
 
     fn chain(&self, name: &str, port: Option<u16>, way: &Way, filters: Vec<proto::Filter>) -> proto::FilterChain {

@@ -23,7 +23,7 @@ pub fn catch_all(scope: &Scope<'_>) -> proto::Listener {
             destination_port: number(mesh.outbound_port()),
             ..Default::default()
         }),
-        filters: tcp_to(Direction::Outbound, name::BLACK_HOLE, scope.view, scope.snapshot),
+        filters: tcp_to(Direction::Outbound, name::BLACK_HOLE, vec![], scope.view, scope.snapshot),
         ..Default::default()
     };
     proto::Listener {
@@ -42,7 +42,7 @@ fn unknown(scope: &Scope<'_>, name: &str) -> proto::FilterChain {
     let cluster = if scope.allows_any() { name::PASSTHROUGH } else { name::BLACK_HOLE };
     proto::FilterChain {
         name: name.into(),
-        filters: tcp_to(Direction::Outbound, cluster, scope.view, scope.snapshot),
+        filters: tcp_to(Direction::Outbound, cluster, vec![], scope.view, scope.snapshot),
         ..Default::default()
     }
 }
@@ -88,8 +88,14 @@ fn wait_for_bytes(listener: &mut proto::Listener, scope: &Scope<'_>) {
 
 fn http_chain(name: &str, routes: &str, scope: &Scope<'_>) -> proto::FilterChain {
     let prefix = format!("outbound_{name}");
-    let manager =
-        connection_manager(Direction::Outbound, &prefix, Routes::Named(routes.to_owned()), scope.view, scope.snapshot);
+    let manager = connection_manager(
+        Direction::Outbound,
+        &prefix,
+        Routes::Named(routes.to_owned()),
+        vec![],
+        scope.view,
+        scope.snapshot,
+    );
     proto::FilterChain {
         filter_chain_match: Some(proto::FilterChainMatch {
             transport_protocol: "raw_buffer".into(),

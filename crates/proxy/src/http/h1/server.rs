@@ -36,8 +36,12 @@ pub async fn serve(conn: &Conn, hcm: &Hcm, stream: Stream, mut inbuf: Inbuf) {
             Next::End => return,
         };
         served += 1;
+        // Rules and routes that came since count for this request; without any it is the last one.
+        let current = conn.manager();
+        let hcm = current.as_deref().unwrap_or(hcm);
         let limit = hcm.max_requests_per_connection;
-        let mut persistent = request.parts.persistent() && !conn.worker.is_draining() && (limit == 0 || served < limit);
+        let goes_on = current.is_some() && !conn.worker.is_draining() && (limit == 0 || served < limit);
+        let mut persistent = goes_on && request.parts.persistent();
         one(conn, hcm, &stream, &mut inbuf, &mut out, &mut persistent, request, &mut timer).await;
         if !persistent {
             let _ = stream.shutdown().await;
