@@ -36,6 +36,10 @@ pub(super) fn bootstrap(config: &Config, secrets: &Path, discovery: &Path) -> Va
             },
         },
         "static_resources": { "clusters": [pipe("sds-grpc", secrets), pipe("xds-grpc", discovery)] },
+        "layered_runtime": { "layers": [{ "name": "as Istio's proxies", "static_layer": {
+            // A fragment is dropped rather than refused.
+            "envoy.reloadable_features.http_reject_path_with_fragment": false,
+        } }] },
         "admin": { "address": { "socket_address": { "address": "127.0.0.1", "port_value": config.ports.admin } } },
     });
     if let Some(mark) = config.mark {
