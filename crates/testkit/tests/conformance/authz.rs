@@ -47,6 +47,8 @@ struct Expect {
     #[serde(default)]
     allow: Option<bool>,
     #[serde(default)]
+    forbidden: bool,
+    #[serde(default)]
     status: Option<u16>,
 }
 
@@ -74,7 +76,9 @@ fn authz() -> anyhow::Result<()> {
 
 fn check(config: &[Value], raw: &RawCall) -> anyhow::Result<()> {
     let outcome = explain(&*tables(config, raw)?, &call(config, raw)?);
-    let expected = raw.expect.allow.or(raw.expect.status.map(|status| status == 200)).context("what is expected")?;
+    let Expect { allow, forbidden, status } = raw.expect;
+    let expected = allow.or(status.map(|status| status == 200)).or(forbidden.then_some(false));
+    let expected = expected.context("what is expected")?;
     anyhow::ensure!(matches!(outcome.failure, None | Some(Failure::Denied)), "ends before authorization: {outcome:?}");
     let allowed = outcome.failure.is_none();
     anyhow::ensure!(allowed == expected, "allowed: {allowed}, expected {expected} ({:?})", outcome.denied_by);
@@ -108,7 +112,13 @@ fn tables(config: &[Value], raw: &RawCall) -> anyhow::Result<Arc<Tables>> {
 fn call(config: &[Value], raw: &RawCall) -> anyhow::Result<Call> {
     let (account, namespace) = raw.from.split_once('.').context("a caller in the mesh")?;
     let port = PORTS.iter().find(|(name, ..)| *name == raw.port.name).context("a port that is known")?;
+    // A gRPC client calls one method whatever path a test names.
     let grpc = port.0 == "grpc";
+    let given = |value: &Option<String>, grpc_value: &str, default: &str| match value {
+        _ if grpc => grpc_value.to_owned(),
+        Some(value) => value.clone(),
+        None => default.to_owned(),
+    };
     let headers = raw.headers.iter();
     Ok(Call {
         address: ADDRESS.into(),
@@ -117,9 +127,9 @@ fn call(config: &[Value], raw: &RawCall) -> anyhow::Result<Call> {
         protection: if is_plain(config, namespace, port.1) { Protection::Plaintext } else { Protection::MutualTls },
         principal: Some(format!("cluster.local/ns/{namespace}/sa/{account}")),
         client: [10, 1, 0, 1].into(),
-        method: raw.method.clone().unwrap_or_else(|| if grpc { "POST" } else { "GET" }.to_owned()),
+        method: given(&raw.method, "POST", "GET"),
         host: raw.to.clone(),
-        path: raw.path.clone().unwrap_or_else(|| if grpc { "/proto.EchoTestService/Echo" } else { "/" }.to_owned()),
+        path: given(&raw.path, "/proto.EchoTestService/Echo", "/"),
         headers: headers
             .map(|(name, value)| (name.to_ascii_lowercase(), value.as_str().unwrap_or_default().to_owned()))
             .collect(),

@@ -235,7 +235,7 @@ fn no_path_slips_past(world: &World) -> anyhow::Result<()> {
 
 /// The status, when the application didn't see the path that is denied.
 fn judge(attack: &str, answer: &str) -> anyhow::Result<String> {
-    let status = answer.trim_start().split_whitespace().nth(1).unwrap_or("closed").to_owned();
+    let status = answer.split_whitespace().nth(1).unwrap_or("closed").to_owned();
     let body =
         answer.split_once('{').map(|(_, rest)| format!("{{{}", rest.rsplit_once('}').map_or("", |(b, _)| b)) + "}");
     let seen: Option<Value> = body.and_then(|body| serde_json::from_str(&body).ok());
