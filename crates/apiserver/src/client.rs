@@ -98,27 +98,41 @@ impl Client {
         Self { engine: Arc::clone(&self.engine), user: Arc::new(user) }
     }
 
-    fn call(&self, kind: &Gvr, namespace: &str, name: &str) -> Result<Call, Status> {
+    /// A call that this client's user may make.
+    fn call(&self, verb: &str, kind: &Gvr, namespace: &str, name: &str) -> Result<Call, Status> {
+        self.subresource(verb, kind, namespace, name, "")
+    }
+
+    fn subresource(
+        &self,
+        verb: &str,
+        kind: &Gvr,
+        namespace: &str,
+        name: &str,
+        subresource: &str,
+    ) -> Result<Call, Status> {
         let resource = self.engine.resource(kind)?;
         if resource.namespaced && namespace.is_empty() && !name.is_empty() {
             return Err(Status::bad_request(format!("{kind} need a namespace")));
         }
-        Ok(Call {
+        let call = Call {
             user: Arc::clone(&self.user),
             version: kind.version.to_string(),
             namespace: if resource.namespaced { namespace.to_owned() } else { String::new() },
             name: name.to_owned(),
-            subresource: String::new(),
+            subresource: subresource.to_owned(),
             options: WriteOptions::default(),
             managers: None,
             warnings: Vec::new(),
             resource,
-        })
+        };
+        self.engine.authorize(&call, verb)?;
+        Ok(call)
     }
 
     /// One object. `namespace` is empty for cluster-scoped kinds.
     pub async fn get(&self, kind: &Gvr, namespace: &str, name: &str) -> Result<Object, Status> {
-        self.engine.get(&self.call(kind, namespace, name)?)
+        self.engine.get(&self.call("get", kind, namespace, name)?)
     }
 
     /// All objects of a namespace, or of all.
@@ -128,7 +142,7 @@ impl Client {
 
     /// Objects by selectors, or in pages.
     pub async fn list_with(&self, kind: &Gvr, namespace: Option<&str>, options: &ListOptions) -> Result<List, Status> {
-        let call = self.call(kind, namespace.unwrap_or_default(), "")?;
+        let call = self.call("list", kind, namespace.unwrap_or_default(), "")?;
         let list = self.engine.list(&call, options)?;
         let items = list.items.iter().map(Item::object).collect();
         Ok(List { items, version: list.version, continue_token: list.continue_token })
@@ -136,23 +150,20 @@ impl Client {
 
     /// Creates an object; `apiVersion` and `kind` may be left out.
     pub async fn create(&self, kind: &Gvr, namespace: &str, object: Value) -> Result<Object, Status> {
-        let mut call = self.call(kind, namespace, "")?;
-        if call.resource.namespaced && namespace.is_empty() {
-            call.namespace = object::namespace(&object).to_owned();
-        }
+        let namespace = if namespace.is_empty() { object::namespace(&object) } else { namespace };
+        let mut call = self.call("create", kind, namespace, "")?;
         self.engine.create(&mut call, object, Vec::new()).await
     }
 
     /// Replaces an object; with `metadata.resourceVersion` only if it is still at that version.
     pub async fn update(&self, kind: &Gvr, namespace: &str, object: Value) -> Result<Object, Status> {
-        let mut call = self.call(kind, namespace, object::name(&object))?;
+        let mut call = self.call("update", kind, namespace, object::name(&object))?;
         self.engine.update(&mut call, object, Vec::new()).await
     }
 
     /// Replaces an object's status.
     pub async fn update_status(&self, kind: &Gvr, namespace: &str, object: Value) -> Result<Object, Status> {
-        let mut call = self.call(kind, namespace, object::name(&object))?;
-        call.subresource = "status".into();
+        let mut call = self.subresource("update", kind, namespace, object::name(&object), "status")?;
         self.engine.update(&mut call, object, Vec::new()).await
     }
 
@@ -166,8 +177,7 @@ impl Client {
         patch: &Value,
         subresource: Option<&str>,
     ) -> Result<Object, Status> {
-        let mut call = self.call(kind, namespace, name)?;
-        subresource.unwrap_or_default().clone_into(&mut call.subresource);
+        let mut call = self.subresource("patch", kind, namespace, name, subresource.unwrap_or_default())?;
         self.engine.patch(&mut call, patch_type, patch).await
     }
 
@@ -179,25 +189,26 @@ impl Client {
         name: &str,
         options: &DeleteOptions,
     ) -> Result<Object, Status> {
-        let mut call = self.call(kind, namespace, name)?;
+        let mut call = self.call("delete", kind, namespace, name)?;
         Ok(self.engine.delete(&mut call, options).await?.object)
     }
 
     /// The `finalize` subresource of a namespace: replaces its `spec.finalizers`.
     pub async fn finalize_namespace(&self, namespace: &Value) -> Result<Object, Status> {
-        let mut call = self.call(&crate::gvr::NAMESPACES, "", object::name(namespace))?;
+        let name = object::name(namespace);
+        let mut call = self.subresource("update", &crate::gvr::NAMESPACES, "", name, "finalize")?;
         self.engine.finalize(&mut call, namespace).await
     }
 
     /// A token for a service account; `request` is a TokenRequest (its `spec` matters).
     pub async fn create_token(&self, namespace: &str, account: &str, request: &Value) -> Result<Value, Status> {
-        let call = self.call(&crate::gvr::SERVICE_ACCOUNTS, namespace, account)?;
+        let call = self.subresource("create", &crate::gvr::SERVICE_ACCOUNTS, namespace, account, "token")?;
         self.engine.request_token(&call, request)
     }
 
     /// The changes after version `since` (as a list or an object gave it).
     pub async fn watch(&self, kind: &Gvr, namespace: Option<&str>, since: u64) -> Result<Watch, Status> {
-        let call = self.call(kind, namespace.unwrap_or_default(), "")?;
+        let call = self.call("watch", kind, namespace.unwrap_or_default(), "")?;
         let options = WatchOptions::Since(since);
         let (watched, _) = self.engine.watch(&call, options, WatchFilter::default())?;
         Ok(Watch { watched, pending: Vec::new().into_iter() })

@@ -71,6 +71,10 @@ resources! {
     PERSISTENT_VOLUMES = "", "v1", "persistentvolumes";
     PERSISTENT_VOLUME_CLAIMS = "", "v1", "persistentvolumeclaims";
     STORAGE_CLASSES = "storage.k8s.io", "v1", "storageclasses";
+    CLUSTER_ROLES = "rbac.authorization.k8s.io", "v1", "clusterroles";
+    CLUSTER_ROLE_BINDINGS = "rbac.authorization.k8s.io", "v1", "clusterrolebindings";
+    ROLES = "rbac.authorization.k8s.io", "v1", "roles";
+    ROLE_BINDINGS = "rbac.authorization.k8s.io", "v1", "rolebindings";
     LEASES = "coordination.k8s.io", "v1", "leases";
     CUSTOM_RESOURCE_DEFINITIONS = "apiextensions.k8s.io", "v1", "customresourcedefinitions";
     MUTATING_WEBHOOKS = "admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations";

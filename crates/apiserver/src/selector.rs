@@ -201,6 +201,11 @@ impl FieldSelector {
         Ok(Self { tests })
     }
 
+    /// The value that a field must have, where the selector says so.
+    pub fn required(&self, field: &str) -> Option<&str> {
+        self.tests.iter().find(|(key, _, equal)| key == field && *equal).map(|(_, value, _)| value.as_str())
+    }
+
     /// Refuses fields that the resource cannot be selected by.
     pub fn check(&self, resource: &Resource) -> Result<(), Status> {
         for (key, _, _) in &self.tests {

@@ -5,7 +5,7 @@ use std::{fs, io, os::unix::fs::DirBuilderExt, path::PathBuf, sync::Arc};
 use tokio::net::TcpListener;
 
 use crate::{
-    auth::{Authenticated, Tokens, User},
+    auth::{Tokens, User},
     client::Client,
     config::Config,
     engine::Engine,
@@ -59,7 +59,7 @@ impl Server {
         let pki = Pki::open(&home, first.into())?;
         let tokens = Tokens::new(&pki.account_key, config.issuer.clone())
             .map_err(|e| PkiError::Damaged { path: home.join("sa.key"), text: e.to_string() })?;
-        let engine = Engine::new(store, config, tokens, Arc::new(Authenticated));
+        let engine = Engine::new(store, config, tokens);
         let server = Self { engine: Arc::new(engine), pki: Arc::new(pki) };
         server.engine.bootstrap(&server.client()).await?;
         Ok(server)

@@ -1,87 +1,25 @@
-//! Who asks, and whether they may.
+//! Who asks, and whether they may: tokens and certificates, role-based access control.
 
+mod aggregation;
+mod cover;
+mod defaults;
+mod escalation;
+mod rbac;
+mod review;
+mod rule;
 mod tokens;
+mod user;
 
-use serde_json::{Map, Value, json};
-
+pub(crate) use aggregation::ROLES as CLUSTER_ROLES;
+pub(crate) use defaults::{cluster_role_bindings, cluster_roles, repaired};
+pub(crate) use rbac::Rbac;
 pub use tokens::{Binding, Claims, TokenError, Tokens};
+pub use user::{AUTHENTICATED, MASTERS, UNAUTHENTICATED, User};
 
-/// The caller of a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct User {
-    /// Such as `kubernetes-admin` or `system:serviceaccount:default:default`.
-    pub name: String,
-    /// Set for service accounts.
-    pub uid: String,
-    /// Such as `system:masters`.
-    pub groups: Vec<String>,
-    /// Set for tokens bound to pods.
-    pub extra: Map<String, Value>,
-}
+use crate::status::Status;
 
-/// The group that may do everything.
-pub const MASTERS: &str = "system:masters";
-
-impl User {
-    /// A component of this program: may do everything.
-    pub fn system(name: &str) -> Self {
-        let groups = vec![MASTERS.to_owned(), "system:authenticated".to_owned()];
-        Self { name: name.to_owned(), groups, ..Self::default() }
-    }
-
-    /// Nobody in particular.
-    pub fn anonymous() -> Self {
-        Self { name: "system:anonymous".into(), groups: vec!["system:unauthenticated".into()], ..Self::default() }
-    }
-
-    /// The owner of a client certificate: its common name and organisations.
-    pub fn from_certificate(der: &[u8]) -> Option<Self> {
-        let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
-        let subject = certificate.subject();
-        let name = subject.iter_common_name().next()?.as_str().ok()?.to_owned();
-        let organisations = subject.iter_organization().filter_map(|o| o.as_str().ok());
-        let mut groups: Vec<String> = organisations.map(str::to_owned).collect();
-        groups.push("system:authenticated".into());
-        Some(Self { name, groups, ..Self::default() })
-    }
-
-    /// The service account of a verified token.
-    pub fn from_claims(claims: &Claims) -> Self {
-        let mut extra = Map::new();
-        extra.insert("authentication.kubernetes.io/credential-id".into(), json!([format!("JTI={}", claims.id)]));
-        if let Some(pod) = &claims.pod {
-            extra.insert("authentication.kubernetes.io/pod-name".into(), json!([pod.name]));
-            extra.insert("authentication.kubernetes.io/pod-uid".into(), json!([pod.uid]));
-        }
-        Self {
-            name: claims.subject(),
-            uid: claims.account.uid.clone(),
-            groups: vec![
-                "system:serviceaccounts".into(),
-                format!("system:serviceaccounts:{}", claims.namespace),
-                "system:authenticated".into(),
-            ],
-            extra,
-        }
-    }
-
-    /// As `userInfo` in reviews.
-    pub fn to_value(&self) -> Value {
-        let mut value = json!({"username": self.name, "groups": self.groups});
-        if !self.uid.is_empty() {
-            value["uid"] = self.uid.as_str().into();
-        }
-        if !self.extra.is_empty() {
-            value["extra"] = Value::Object(self.extra.clone());
-        }
-        value
-    }
-
-    /// Whether the user is in a group.
-    pub fn is_in(&self, group: &str) -> bool {
-        self.groups.iter().any(|g| g == group)
-    }
-}
+/// The API group of roles and bindings.
+pub(crate) const GROUP: &str = "rbac.authorization.k8s.io";
 
 /// What a caller wants to do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,35 +40,20 @@ pub struct Action<'a> {
     pub path: &'a str,
 }
 
-/// Decides who may do what.
-pub trait Authorizer: Send + Sync {
-    /// Whether the user may.
-    fn allows(&self, user: &User, action: &Action<'_>) -> bool;
-}
-
-/// Everybody who is known may do everything; others may see that the server is alive.
-pub struct Authenticated;
-
-const OPEN_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
-
-impl Authorizer for Authenticated {
-    fn allows(&self, user: &User, action: &Action<'_>) -> bool {
-        if user.is_in("system:authenticated") {
-            return true;
-        }
-        action.resource.is_empty()
-            && OPEN_PATHS
-                .iter()
-                .any(|p| action.path.strip_prefix(p).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+impl Action<'_> {
+    /// Whether it is about a resource, not about a path.
+    pub fn is_resource(&self) -> bool {
+        self.path.is_empty()
     }
 }
 
-/// Kubernetes' words for a refusal.
-pub fn refusal(user: &User, action: &Action<'_>) -> crate::Status {
+/// Kubernetes' words for a refusal; `why` says what went wrong while deciding, if anything.
+pub fn refusal(user: &User, action: &Action<'_>, why: &str) -> Status {
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     let who = format!("User {:?} cannot {}", user.name, action.verb);
-    if action.resource.is_empty() {
-        let text = format!("forbidden: {who} path {:?}", action.path);
-        return crate::Status::new(403, "Forbidden", text);
+    if !action.is_resource() {
+        let text = format!("forbidden: {who} path {:?}{why}", action.path);
+        return Status::new(403, "Forbidden", text);
     }
     let resource = if action.subresource.is_empty() {
         action.resource.to_owned()
@@ -142,8 +65,8 @@ pub fn refusal(user: &User, action: &Action<'_>) -> crate::Status {
     } else {
         format!("in the namespace {:?}", action.namespace)
     };
-    let text = format!("{who} resource {resource:?} in API group {:?} {place}", action.group);
-    crate::Status::forbidden(action.group, action.resource, action.name, text)
+    let text = format!("{who} resource {resource:?} in API group {:?} {place}{why}", action.group);
+    Status::forbidden(action.group, action.resource, action.name, text)
 }
 
 #[cfg(test)]
@@ -151,19 +74,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_see_health_only() {
-        let list = Action { verb: "list", resource: "pods", ..Action::default() };
-        let health = Action { verb: "get", path: "/readyz/ping", ..Action::default() };
-        let healthzz = Action { verb: "get", path: "/healthzz", ..Action::default() };
-        let nobody = User::anonymous();
-        assert!(!Authenticated.allows(&nobody, &list));
-        assert!(Authenticated.allows(&nobody, &health));
-        assert!(!Authenticated.allows(&nobody, &healthzz));
-        assert!(Authenticated.allows(&User::system("x"), &list));
-        assert_eq!(
-            refusal(&nobody, &list).message,
-            "pods is forbidden: User \"system:anonymous\" cannot list resource \"pods\" in API \
-             group \"\" at the cluster scope"
-        );
+    fn refusals_are_worded_as_kubernetes_words_them() {
+        let user = User { name: "system:serviceaccount:default:default".into(), ..User::default() };
+        let list = Action { verb: "list", resource: "pods", namespace: "default", ..Action::default() };
+        let scale = Action {
+            verb: "patch",
+            group: "apps",
+            resource: "deployments",
+            subresource: "scale",
+            namespace: "a",
+            name: "web",
+            ..Action::default()
+        };
+        let path = Action { verb: "get", path: "/metrics", ..Action::default() };
+        let missing = "RBAC: clusterrole.rbac.authorization.k8s.io \"x\" not found";
+        let cases = [
+            (
+                refusal(&user, &list, ""),
+                "pods is forbidden: User \"system:serviceaccount:default:default\" cannot list resource \"pods\" in \
+                 API group \"\" in the namespace \"default\"",
+            ),
+            (
+                refusal(&user, &scale, missing),
+                "deployments.apps \"web\" is forbidden: User \"system:serviceaccount:default:default\" cannot patch \
+                 resource \"deployments/scale\" in API group \"apps\" in the namespace \"a\": RBAC: \
+                 clusterrole.rbac.authorization.k8s.io \"x\" not found",
+            ),
+            (
+                refusal(&user, &path, ""),
+                "forbidden: User \"system:serviceaccount:default:default\" cannot get path \"/metrics\"",
+            ),
+        ];
+        for (status, text) in cases {
+            assert_eq!((status.code, status.message.as_str()), (403, text));
+        }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Engine;
 use crate::{
+    auth,
     client::Client,
     gvr::{self, Gvr},
     object,
@@ -22,22 +23,13 @@ impl Engine {
         let namespaces =
             NAMESPACES.map(|name| ensure(client, &gvr::NAMESPACES, "", json!({"metadata": {"name": name}})));
         try_join_all(namespaces).await?;
-        let role = Gvr::of("rbac.authorization.k8s.io", "v1", "clusterroles");
-        let binding = Gvr::of("rbac.authorization.k8s.io", "v1", "clusterrolebindings");
-        let everything = json!([
-            {"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"]},
-            {"nonResourceURLs": ["*"], "verbs": ["*"]},
-        ]);
-        let admin = json!({"metadata": {"name": "cluster-admin"}, "rules": everything});
-        let masters = json!({
-            "metadata": {"name": "cluster-admin"},
-            "roleRef": {"kind": "ClusterRole", "name": "cluster-admin"},
-            "subjects": [{"kind": "Group", "name": "system:masters"}],
-        });
+        let roles = auth::cluster_roles().into_iter().map(|role| repair(client, &gvr::CLUSTER_ROLES, role));
+        let bindings =
+            auth::cluster_role_bindings().into_iter().map(|b| repair(client, &gvr::CLUSTER_ROLE_BINDINGS, b));
         try_join!(
             ensure(client, &gvr::SERVICES, "default", self.kubernetes_service()),
-            ensure(client, &role, "", admin),
-            ensure(client, &binding, "", masters),
+            try_join_all(roles),
+            try_join_all(bindings),
         )?;
         Ok(())
     }
@@ -58,6 +50,18 @@ impl Engine {
                 "ports": [{"name": "https", "port": 443, "targetPort": self.config.secure_port}],
             },
         })
+    }
+}
+
+/// Makes a default role or binding, or fills in what it lacks.
+async fn repair(client: &Client, kind: &Gvr, wanted: Value) -> Result<(), Status> {
+    match client.get(kind, "", object::name(&wanted)).await {
+        Err(status) if status.is_not_found() => ensure(client, kind, "", wanted).await,
+        Err(status) => Err(status),
+        Ok(found) => match auth::repaired(&found, &wanted) {
+            Some(repaired) => client.update(kind, "", repaired).await.map(drop),
+            None => Ok(()),
+        },
     }
 }
 

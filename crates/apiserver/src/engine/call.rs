@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     apply::{self, Writer},
-    auth::User,
+    auth::{Action, User},
     registry::{Resource, Version},
     selector::{FieldSelector, LabelSelector},
     status::{FieldError, Status},
@@ -120,6 +120,21 @@ impl Call {
             None => apply::track(&self.served()?.schema, old, new, &self.writer(), sent.as_ref()),
         }
         Ok(())
+    }
+
+    /// The request as access rules see it.
+    pub fn action<'a>(&'a self, verb: &'a str) -> Action<'a> {
+        // A namespace lies in itself, so that a role of a namespace can be about it.
+        let own = &*self.resource.collection == "/namespaces";
+        Action {
+            verb,
+            group: &self.resource.group,
+            resource: &self.resource.plural,
+            subresource: &self.subresource,
+            namespace: if own { &self.name } else { &self.namespace },
+            name: &self.name,
+            path: "",
+        }
     }
 
     /// 404 for the request's object.

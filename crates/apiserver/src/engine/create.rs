@@ -72,6 +72,7 @@ impl Engine {
         rules.validate(&object, &mut errors);
         call.check(&errors)?;
         rules.warnings(&object).into_iter().for_each(|text| call.warn(text));
+        self.check_escalation(call, &object, None)?;
         self.validate_by_webhooks(call, Operation::Create, Some(&object), None).await?;
         if self.store.latest(&Self::key(call)).is_some() {
             return Err(call.already_exists());

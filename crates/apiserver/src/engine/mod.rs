@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use crate::{
     admission::Webhooks,
-    auth::{Authorizer, Tokens},
+    auth::{self, Rbac, Tokens},
     config::Config,
     gvr::Gvr,
     object::{self, Object},
@@ -37,7 +37,7 @@ pub struct Engine {
     pub(crate) store: Store,
     pub(crate) config: Config,
     pub(crate) tokens: Tokens,
-    pub(crate) authorizer: Arc<dyn Authorizer>,
+    pub(crate) rbac: Rbac,
     registry: RwLock<Arc<Registry>>,
     addresses: addresses::Addresses,
     pub(crate) webhooks: Webhooks,
@@ -46,14 +46,15 @@ pub struct Engine {
 impl Engine {
     /// Puts the parts together and reads the registry's custom resources and the Services'
     /// addresses out of the store.
-    pub fn new(store: Store, config: Config, tokens: Tokens, authorizer: Arc<dyn Authorizer>) -> Self {
+    pub fn new(store: Store, config: Config, tokens: Tokens) -> Self {
         let mut registry = Registry::builtin();
         let definitions = store.list("apiextensions.k8s.io/customresourcedefinitions", None);
         definitions.objects().for_each(|d| registry.put_custom(&d));
         let addresses = addresses::Addresses::new(config.service_cidr, config.node_ports);
         store.list("/services", None).objects().for_each(|s| addresses.note(&s));
         let webhooks = Webhooks::new(Arc::clone(&config.dialer));
-        Self { store, config, tokens, authorizer, registry: RwLock::new(Arc::new(registry)), addresses, webhooks }
+        let rbac = Rbac::new(store.clone());
+        Self { store, config, tokens, rbac, registry: RwLock::new(Arc::new(registry)), addresses, webhooks }
     }
 
     /// The resources served right now.
@@ -95,6 +96,11 @@ impl Engine {
         Key::new(&call.resource.collection, &call.namespace, &call.name)
     }
 
+    /// Nothing where the call's user may do this; otherwise the refusal.
+    pub(crate) fn authorize(&self, call: &Call, verb: &str) -> Result<(), Status> {
+        self.rbac.check(&call.user, &call.action(verb))
+    }
+
     fn latest(&self, call: &Call) -> Result<Object, Status> {
         self.store.latest(&Self::key(call)).ok_or_else(|| call.not_found())
     }
@@ -106,6 +112,7 @@ impl Engine {
             other => write_error(call, &other),
         })?;
         self.after_write(&call.resource, &stored, false);
+        self.after_role(call).await?;
         Ok(stored)
     }
 
@@ -113,7 +120,12 @@ impl Engine {
         let key = Self::key(call);
         let last = self.store.remove(key, expected).await.map_err(|error| write_error(call, &error))?;
         self.after_write(&call.resource, &last, true);
+        self.after_role(call).await?;
         Ok(last)
+    }
+
+    async fn after_role(&self, call: &Call) -> Result<(), Status> {
+        if &*call.resource.collection == auth::CLUSTER_ROLES { self.aggregate_roles().await } else { Ok(()) }
     }
 
     /// The namespace of a namespaced object must exist and not be going away.

@@ -31,6 +31,7 @@ impl Engine {
                 if kind != PatchType::Apply || !call.subresource.is_empty() {
                     return Err(call.not_found());
                 }
+                self.authorize(call, "create")?;
                 let object = applied(call, None, patch)?;
                 return self.create(call, object, Vec::new()).await;
             };

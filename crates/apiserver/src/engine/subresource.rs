@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Call, DeleteOptions, Engine, create::uuid};
 use crate::{
-    auth::{Action, Binding, Claims, TokenError, User},
+    auth::{Binding, Claims, TokenError, User},
     clock,
     object::{self, Object},
     patch::{self, PatchType},
@@ -173,65 +173,6 @@ impl Engine {
         }
         let shared = claims.audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
         Ok((User::from_claims(&claims), shared))
-    }
-
-    /// Answers kinds that are questions.
-    pub(super) fn review(&self, call: &Call, mut review: Value) -> Result<Object, Status> {
-        let status = match call.resource.kind.as_str() {
-            "TokenReview" => self.review_token(&review["spec"]),
-            "SelfSubjectReview" => json!({"userInfo": call.user.to_value()}),
-            "SelfSubjectRulesReview" => json!({
-                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-                "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-                "incomplete": false,
-            }),
-            "SelfSubjectAccessReview" => self.review_access(&call.user, &review["spec"]),
-            _ => {
-                let groups = review["spec"]["groups"].as_array().into_iter().flatten();
-                let user = User {
-                    name: review["spec"]["user"].as_str().unwrap_or_default().to_owned(),
-                    groups: groups.filter_map(|g| g.as_str().map(str::to_owned)).collect(),
-                    ..User::default()
-                };
-                self.review_access(&user, &review["spec"])
-            }
-        };
-        object::map_at(&mut review, "metadata").insert("creationTimestamp".into(), Value::Null);
-        review["status"] = status;
-        Ok(review.into())
-    }
-
-    fn review_token(&self, spec: &Value) -> Value {
-        let audiences = spec["audiences"].as_array().into_iter().flatten();
-        let audiences: Vec<String> = audiences.filter_map(|a| a.as_str().map(str::to_owned)).collect();
-        match self.authenticate(spec["token"].as_str().unwrap_or_default(), &audiences) {
-            Ok((user, audiences)) => json!({
-                "authenticated": true, "user": user.to_value(), "audiences": audiences,
-            }),
-            Err(error) => json!({"error": error.to_string()}),
-        }
-    }
-
-    fn review_access(&self, user: &User, spec: &Value) -> Value {
-        let text = |value: &'_ Value| value.as_str().unwrap_or_default().to_owned();
-        let resource = &spec["resourceAttributes"];
-        let (group, plural) = (text(&resource["group"]), text(&resource["resource"]));
-        let (sub, name) = (text(&resource["subresource"]), text(&resource["name"]));
-        let namespace = text(&resource["namespace"]);
-        let other = &spec["nonResourceAttributes"];
-        let path = text(&other["path"]);
-        let verb = if resource.is_object() { &resource["verb"] } else { &other["verb"] };
-        let verb = text(verb);
-        let action = Action {
-            verb: &verb,
-            group: &group,
-            resource: &plural,
-            subresource: &sub,
-            namespace: &namespace,
-            name: &name,
-            path: &path,
-        };
-        json!({"allowed": self.authorizer.allows(user, &action)})
     }
 }
 

@@ -80,6 +80,7 @@ impl Engine {
         if call.subresource.is_empty() {
             rules.warnings(&new).into_iter().for_each(|text| call.warn(text));
         }
+        self.check_escalation(call, &new, Some(old))?;
         self.validate_by_webhooks(call, Operation::Update, Some(&new), Some(old)).await?;
         self.store_update(call, old, new).await
     }

@@ -3,6 +3,7 @@
 mod accept;
 mod body;
 mod discovery;
+mod impersonation;
 mod openapi;
 mod openapi_v2;
 mod path;
@@ -14,11 +15,11 @@ mod watch;
 use std::sync::Arc;
 
 use axum::body::Body;
-use http::{Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use serde_json::json;
 
 use crate::{
-    auth::{self, Action, User},
+    auth::{Action, User},
     engine::Engine,
     status::Status,
 };
@@ -41,18 +42,25 @@ async fn handle(engine: Arc<Engine>, certificate: Option<Arc<User>>, request: Re
     result.unwrap_or_else(|status| respond::status(&status))
 }
 
+/// Who sent the request: the owner of the connection's certificate, else of the bearer token,
+/// else nobody in particular; or whom that one asks to act as.
 fn authenticate(engine: &Engine, certificate: Option<Arc<User>>, request: &Request<Body>) -> Result<Arc<User>, Status> {
-    if let Some(user) = certificate {
-        return Ok(user);
-    }
-    let Some(value) = request.headers().get(header::AUTHORIZATION) else {
-        return Ok(Arc::new(User::anonymous()));
+    let user = match certificate {
+        Some(user) => user,
+        None => Arc::new(by_token(engine, request.headers())?),
     };
-    let token = value.to_str().ok().and_then(|v| v.split_once(' '));
-    let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let (_, token) = token.ok_or_else(Status::unauthorized)?;
-    match engine.authenticate(token.trim(), &[]) {
-        Ok((user, _)) => Ok(Arc::new(user)),
+    let other = impersonation::impersonate(&engine.rbac, &user, request.headers())?;
+    Ok(other.map_or(user, Arc::new))
+}
+
+fn by_token(engine: &Engine, headers: &HeaderMap) -> Result<User, Status> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let token = value.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some(token) = token.map(|(_, token)| token.trim()).filter(|token| !token.is_empty()) else {
+        return Ok(User::anonymous());
+    };
+    match engine.authenticate(token, &[]) {
+        Ok((user, _)) => Ok(user),
         Err(error) => {
             tracing::debug!(%error, "bearer token refused");
             Err(Status::unauthorized())
@@ -78,7 +86,7 @@ async fn route(engine: Arc<Engine>, incoming: Incoming) -> Result<Response<Body>
 fn authorize_path(engine: &Engine, incoming: &Incoming, path: &str) -> Result<(), Status> {
     let verb = incoming.request.method().as_str().to_ascii_lowercase();
     let action = Action { verb: &verb, path, ..Action::default() };
-    if engine.authorizer.allows(&incoming.user, &action) { Ok(()) } else { Err(auth::refusal(&incoming.user, &action)) }
+    engine.rbac.check(&incoming.user, &action)
 }
 
 fn other(engine: &Engine, incoming: &Incoming, path: &str) -> Result<Response<Body>, Status> {

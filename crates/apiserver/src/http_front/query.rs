@@ -104,6 +104,12 @@ impl Query {
         Ok((labels, fields))
     }
 
+    /// The one object that a field selector leaves, if it names one.
+    pub fn single_name(&self) -> Option<String> {
+        let (_, fields) = self.selectors().ok()?;
+        fields.required("metadata.name").map(str::to_owned)
+    }
+
     /// `resourceVersion` as a number; 0 where absent.
     pub fn version(&self) -> Result<u64, Status> {
         Ok(self.number("resourceVersion")?.unwrap_or(0))

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Incoming, body, path::Target, query::Query, respond, watch};
 use crate::{
-    auth::{self, Action},
+    auth::Action,
     engine::{Call, DeleteOptions, Engine, Item, ListResult, ScaleChange, WriteOptions},
     object::{self, Object},
     patch::PatchType,
@@ -36,18 +36,7 @@ fn verb(method: &Method, target: &Target, watching: bool) -> Result<&'static str
 /// Answers a request to a resource.
 pub async fn serve(engine: Arc<Engine>, incoming: Incoming, target: Target, query: Query) -> Answer {
     let verb = verb(incoming.request.method(), &target, query.flag("watch"))?;
-    let action = Action {
-        verb,
-        group: &target.gvr.group,
-        resource: &target.gvr.resource,
-        subresource: &target.subresource,
-        namespace: &target.namespace,
-        name: &target.name,
-        path: "",
-    };
-    if !engine.authorizer.allows(&incoming.user, &action) {
-        return Err(auth::refusal(&incoming.user, &action));
-    }
+    authorize(&engine, &incoming, &target, verb, &query)?;
     let resource = engine.resource(&target.gvr)?;
     check_scope(&target, resource.namespaced)?;
     let mut call = Call {
@@ -90,6 +79,20 @@ fn write_options(query: &Query, incoming: &Incoming) -> Result<WriteOptions, Sta
         )));
     }
     Ok(options)
+}
+
+/// Before anything else, so that nobody learns what there is without the right to see it.
+fn authorize(engine: &Engine, incoming: &Incoming, target: &Target, verb: &str, query: &Query) -> Result<(), Status> {
+    let gvr = &target.gvr;
+    let collection = matches!(verb, "list" | "watch" | "deletecollection") && target.name.is_empty();
+    let one = if collection { query.single_name() } else { None };
+    let name = one.as_deref().unwrap_or(&target.name);
+    // A namespace lies in itself, so that a role of a namespace can be about it.
+    let own = gvr.group.is_empty() && gvr.resource == "namespaces";
+    let namespace = if own { &target.name } else { &target.namespace };
+    let subresource = &target.subresource;
+    let action = Action { verb, group: &gvr.group, resource: &gvr.resource, subresource, namespace, name, path: "" };
+    engine.rbac.check(&incoming.user, &action)
 }
 
 fn check_scope(target: &Target, namespaced: bool) -> Result<(), Status> {

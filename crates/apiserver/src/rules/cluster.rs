@@ -172,40 +172,6 @@ impl Rules for EndpointSlice {
     }
 }
 
-/// Roles and role bindings.
-pub struct Rbac;
-
-impl Rules for Rbac {
-    fn default(&self, object: &mut Value) {
-        const GROUP: &str = "rbac.authorization.k8s.io";
-        if let Some(role) = object.get_mut("roleRef").filter(|r| r.is_object()) {
-            set_default(role, "apiGroup", GROUP);
-        }
-        for subject in object.get_mut("subjects").into_iter().flat_map(items) {
-            let group = if subject["kind"] == "ServiceAccount" { "" } else { GROUP };
-            if !group.is_empty() {
-                set_default(subject, "apiGroup", group);
-            }
-        }
-    }
-    fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
-        if new["roleRef"] != old["roleRef"] {
-            let text = "cannot change roleRef";
-            errors.push(FieldError::invalid("roleRef", &new["roleRef"], text));
-        }
-    }
-    /// Names such as `system:node` are allowed here.
-    fn name_error(&self, name: &str) -> Option<String> {
-        if name == "." || name == ".." {
-            Some(format!("may not be '{name}'"))
-        } else if name.contains('/') || name.contains('%') {
-            Some("may not contain '/' or '%'".into())
-        } else {
-            None
-        }
-    }
-}
-
 /// Mutating and validating webhook configurations.
 pub struct Webhooks;
 

@@ -35,6 +35,14 @@ pub fn dns1123_subdomain(text: &str) -> Option<String> {
     )
 }
 
+/// What is wrong with a name that need only fit in a path (roles and their bindings).
+pub fn path_segment(text: &str) -> Option<String> {
+    if text == "." || text == ".." {
+        return Some(format!("may not be '{text}'"));
+    }
+    ['/', '%'].iter().find(|c| text.contains(**c)).map(|c| format!("may not contain '{c}'"))
+}
+
 /// What is wrong with a DNS label (namespaces, containers, ports of Services).
 pub fn dns1123_label(text: &str) -> Option<String> {
     if text.len() > DNS_LABEL_MAX {

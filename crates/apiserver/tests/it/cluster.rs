@@ -14,6 +14,8 @@ pub struct Cluster {
     pub home: TempDir,
     pub client: Client,
     pub server: Server,
+    /// Where it listens.
+    pub url: String,
     serving: JoinHandle<()>,
 }
 
@@ -51,7 +53,7 @@ impl Cluster {
             let server = server.clone();
             async move { server.serve(vec![listener]).await.unwrap() }
         });
-        let cluster = Self { home, client: server.client(), server, serving };
+        let cluster = Self { home, client: server.client(), server, url, serving };
         cluster.add_default_account("default").await;
         cluster
     }
@@ -79,6 +81,17 @@ impl Cluster {
         let said = self.kubectl_with(&["apply", "-f", "-"], manifest).await;
         assert!(said.ok, "{}\n{manifest}", said.err);
         said.out
+    }
+
+    /// Arguments that make `kubectl` use a token instead of the administrator's certificate.
+    pub fn bearer(&self, token: &str) -> Vec<String> {
+        let ca = self.home.path().join("ca.crt");
+        std::fs::write(&ca, self.server.ca_pem()).unwrap();
+        let words =
+            ["--kubeconfig=/dev/null", "--server", &self.url, "--certificate-authority", &ca.display().to_string()];
+        let mut all: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        all.push(format!("--token={token}"));
+        all
     }
 
     /// What a `kubectl` command prints; panics where it fails.

@@ -8,4 +8,5 @@ mod durable;
 mod guide;
 mod lists;
 mod objects;
+mod rbac;
 mod webhooks;

@@ -189,17 +189,8 @@ async fn custom_resources_are_served_validated_and_gone_with_their_definition() 
 async fn tokens_authenticate_their_service_account() {
     let cluster = Cluster::start().await;
     let token = cluster.output("create token default --duration=1h").await;
-    let server = cluster.output("config view --minify -o jsonpath={.clusters[0].cluster.server}").await;
-    let ca = cluster.home.path().join("ca.crt");
-    std::fs::write(&ca, cluster.server.ca_pem()).unwrap();
-    let ca = ca.display().to_string();
-    let bare = |token: &str| {
-        let token = format!("--token={}", token.trim());
-        let arguments = ["--kubeconfig=/dev/null", "--server", &server, "--certificate-authority", &ca, &token];
-        arguments.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>()
-    };
     let ask = async |token: &str, words: &[&str]| {
-        let base = bare(token);
+        let base = cluster.bearer(token.trim());
         let all: Vec<&str> = base.iter().map(String::as_str).chain(words.iter().copied()).collect();
         cluster.kubectl_with(&all, "").await
     };

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lateen_apiserver::{Client, Config, Server, gvr};
+use lateen_apiserver::{Client, Config, Server, auth::User, gvr};
 use serde_json::Value;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -101,14 +101,17 @@ async fn start_parts(
     registry: Arc<Registry>,
 ) -> Result<Parts, String> {
     let client = server.client();
+    let as_component = |name: &str, groups: &[&str]| client.as_user(User::member(name, groups));
+    let node_agent = as_component(&format!("system:node:{}", crate::NODE_NAME), &["system:nodes"]);
     let clock = Clock::system();
     let machine = Machine::read();
-    let node = node_object::register(&client, machine).await.map_err(|e| format!("register the node: {e}"))?;
-    let recorder = Recorder::start(client.clone(), "kubelet", clock.clone()).host(crate::NODE_NAME);
+    let node = node_object::register(&node_agent, machine).await.map_err(|e| format!("register the node: {e}"))?;
+    let recorder = Recorder::start(node_agent.clone(), "kubelet", clock.clone()).host(crate::NODE_NAME);
     recorder.record(&node_reference(&node), crate::events::Type::Normal, "Starting", "Starting kubelet.");
-    let controllers = controllers::run(&client, &clock, server.ca_pem(), &home.volumes());
+    let manager = as_component("system:kube-controller-manager", &[]);
+    let controllers = controllers::run(&manager, &clock, server.ca_pem(), &home.volumes());
     let context = Arc::new(Context {
-        client: client.clone(),
+        client: node_agent.clone(),
         recorder,
         images: Arc::clone(&platform.images),
         home: home.clone(),
@@ -118,10 +121,10 @@ async fn start_parts(
         registry,
     });
     let mut tasks = JoinSet::new();
-    tasks.spawn(node_object::beat(client.clone()));
+    tasks.spawn(node_object::beat(node_agent));
     tasks.spawn(agent::run(context));
     let this = services::Node { ip: NODE_IP, answers: vec![API_IP, DNS_IP] };
-    tasks.spawn(services::run(client.clone(), this, lateen_nft::apply));
+    tasks.spawn(services::run(as_component("system:kube-proxy", &[]), this, lateen_nft::apply));
     tasks.spawn(start_dns(client).await?);
     Ok(Parts { _controllers: controllers, _tasks: tasks })
 }
@@ -143,9 +146,10 @@ async fn start_dns(client: Client) -> Result<impl Future<Output = ()> + Send, St
             _ => {}
         }
     }
+    let reader = client.as_user(User::member(&User::account_name("kube-system", "kube-dns"), &[]));
     let hosts = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let upstreams = dns::Upstreams::new(dns::Upstreams::parse_resolv_conf(&hosts));
-    Ok(async move { dns::run(client, "cluster.local", sockets, upstreams).await })
+    Ok(async move { dns::run(reader, "cluster.local", sockets, upstreams).await })
 }
 
 /// The node as events refer to it.

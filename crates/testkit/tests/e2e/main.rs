@@ -10,6 +10,7 @@ mod guide;
 mod interop;
 mod leaks;
 mod mini_mesh;
+mod rbac;
 mod rotation;
 mod unprivileged;
 mod validation;
