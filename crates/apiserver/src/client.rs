@@ -202,8 +202,8 @@ impl Client {
 
     /// A token for a service account; `request` is a TokenRequest (its `spec` matters).
     pub async fn create_token(&self, namespace: &str, account: &str, request: &Value) -> Result<Value, Status> {
-        let call = self.subresource("create", &crate::gvr::SERVICE_ACCOUNTS, namespace, account, "token")?;
-        self.engine.request_token(&call, request)
+        let mut call = self.subresource("create", &crate::gvr::SERVICE_ACCOUNTS, namespace, account, "token")?;
+        self.engine.request_token(&mut call, request.clone()).await
     }
 
     /// The changes after version `since` (as a list or an object gave it).

@@ -1,6 +1,6 @@
 //! Errors in Kubernetes' own shape: `metav1.Status`.
 
-use std::{fmt, ops::Deref};
+use std::{borrow::Cow, fmt, ops::Deref};
 
 use serde_json::{Map, Value, json};
 
@@ -14,7 +14,7 @@ pub struct StatusBody {
     /// HTTP status code.
     pub code: u16,
     /// Machine-readable reason, such as `NotFound`.
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
     /// Text for people.
     pub message: String,
     /// `details` of the wire form: name, group, kind, causes, retryAfterSeconds.
@@ -112,9 +112,9 @@ fn qualified(resource: &str, group: &str) -> String {
 
 impl Status {
     /// A status of any code and reason.
-    pub fn new(code: u16, reason: &'static str, message: impl Into<String>) -> Self {
-        let continue_token = String::new();
-        Self(Box::new(StatusBody { code, reason, message: message.into(), details: Map::new(), continue_token }))
+    pub fn new(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
+        let (reason, message, continue_token) = (reason.into(), message.into(), String::new());
+        Self(Box::new(StatusBody { code, reason, message, details: Map::new(), continue_token }))
     }
 
     fn about(mut self, group: &str, kind: &str, name: &str) -> Self {
@@ -257,10 +257,12 @@ impl Status {
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
         });
         if !self.continue_token.is_empty() {
             value["metadata"]["continue"] = self.continue_token.as_str().into();
+        }
+        if !self.reason.is_empty() {
+            value["reason"] = self.reason.as_ref().into();
         }
         if !self.details.is_empty() {
             value["details"] = Value::Object(self.details.clone());

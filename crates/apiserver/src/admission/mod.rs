@@ -1,5 +1,7 @@
 //! What happens to an object between decoding and storing: built-in admission and webhooks.
 
+mod attempt;
+mod hooks;
 pub mod pods;
 mod review;
 mod rules;
@@ -10,127 +12,214 @@ use std::sync::Arc;
 use futures::future::join_all;
 use serde_json::Value;
 
-use crate::{
-    engine::{Call, Engine, present},
-    object::{self, Object},
-    status::Status,
-    store::Key,
-};
-use review::Review;
+pub use attempt::{ATTACH, Attempt, EVICTION, EXEC, Foreign, Operation, PORT_FORWARD, SCALE, TOKEN_REQUEST};
+use hooks::Hook;
+use review::{Answer, Review};
 pub use webhook::Webhooks;
 
-/// The operation that a webhook is asked about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
-    /// A new object.
-    Create,
-    /// A changed object.
-    Update,
-    /// A deletion.
-    Delete,
+use crate::{
+    engine::{Call, Engine, present, to_storage},
+    object,
+    status::Status,
+};
+
+/// What the mutating webhooks of one request did so far.
+#[derive(Default)]
+struct Rounds {
+    /// Webhooks that want to see later changes of others.
+    interested: Vec<String>,
+    /// Those of them that are to be asked again.
+    again: Vec<String>,
+    changed: bool,
 }
 
-impl Operation {
-    /// Its wire name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Create => "CREATE",
-            Self::Update => "UPDATE",
-            Self::Delete => "DELETE",
-        }
+impl Rounds {
+    /// A webhook changed the object: those before it want to know.
+    fn note_change(&mut self) {
+        self.changed = true;
+        self.again.append(&mut self.interested);
     }
 }
-
-const MUTATING: &str = "admissionregistration.k8s.io/mutatingwebhookconfigurations";
-const VALIDATING: &str = "admissionregistration.k8s.io/validatingwebhookconfigurations";
 
 impl Engine {
-    fn hooks(&self, call: &Call, collection: &str, operation: Operation, objects: &[&Value]) -> Vec<Value> {
-        // Webhooks can't lock their own configuration.
-        if call.resource.group == "admissionregistration.k8s.io" {
-            return Vec::new();
-        }
-        let configurations: Vec<Object> = self.store.list(collection, None).objects().collect();
-        let all = configurations.iter().flat_map(|c| c["webhooks"].as_array().into_iter().flatten());
-        let namespace = self.namespace_labels(call, objects);
-        all.filter(|hook| rules::matches(hook, call, operation, namespace.as_ref(), objects)).cloned().collect()
-    }
-
-    /// Labels of the namespace that the request is for; none for other cluster-scoped objects.
-    fn namespace_labels(&self, call: &Call, objects: &[&Value]) -> Option<Object> {
-        if &*call.resource.collection == "/namespaces" {
-            return objects.first().map(|o| Arc::new(Value::clone(o)));
-        }
-        if call.namespace.is_empty() {
-            return None;
-        }
-        self.store.latest(&Key::new(&"/namespaces".into(), "", &call.namespace))
-    }
-
-    /// Lets the mutating webhooks change an object (in its stored form).
+    /// Completes a new or changed object (in its stored form): built-in admission, mutating
+    /// webhooks, and both once more where webhooks changed it.
     pub(crate) async fn mutate(
         &self,
         call: &mut Call,
-        operation: Operation,
+        attempt: &Attempt<'_>,
         mut object: Value,
-        old: Option<&Object>,
     ) -> Result<Value, Status> {
-        let objects: Vec<&Value> = [Some(&object), old.map(|o| &**o)].into_iter().flatten().collect();
-        let hooks = self.hooks(call, MUTATING, operation, &objects);
-        for hook in hooks {
-            let shown = present(&call.resource, &call.version, &Arc::new(object.clone()));
-            let review = Review::new(call, operation, Some(&shown), old);
-            let answer = match self.webhooks.ask(self, &hook, &review).await {
-                Ok(answer) => answer,
-                Err(failure) => {
-                    failure.unless_ignored(&hook)?;
-                    continue;
-                }
-            };
-            answer.warnings.iter().for_each(|w| call.warn(w.clone()));
-            answer.verdict(&hook)?;
-            if let Some(patch) = answer.patch {
-                let mut changed = Arc::unwrap_or_clone(shown);
-                crate::patch::json(&mut changed, &patch)?;
-                call.check_type(&mut changed)?;
-                call.served()?.schema.decode(&mut changed);
-                crate::engine::to_storage(&call.resource, &mut changed);
-                object = changed;
+        pods::admit(self, call, attempt, &mut object).await?;
+        let mut rounds = Rounds::default();
+        let hooks = hooks::mutating(self, call);
+        let mut object = self.ask_in_turn(call, attempt, &hooks, Some(object), &mut rounds).await?.unwrap_or_default();
+        if rounds.changed {
+            let before = object.clone();
+            pods::admit(self, call, attempt, &mut object).await?;
+            if object != before {
+                rounds.note_change();
             }
+            let again = std::mem::take(&mut rounds.again);
+            let hooks: Vec<Hook> = hooks.into_iter().filter(|hook| again.contains(&hook.id)).collect();
+            object = self.ask_in_turn(call, attempt, &hooks, Some(object), &mut rounds).await?.unwrap_or_default();
         }
-        if operation == Operation::Create && object::name(&object) != call.name {
-            call.name = object::name(&object).to_owned();
+        if attempt.operation == Operation::Create && attempt.foreign.is_none() {
+            check_identity(call, &object)?;
         }
         Ok(object)
     }
 
-    /// Asks the validating webhooks.
+    /// Asks all webhooks about a stream to a pod; none may change what it asks for.
+    pub(crate) async fn admit_connection(&self, call: &mut Call, kind: Foreign, options: Value) -> Result<(), Status> {
+        let attempt = Attempt::connect(kind);
+        let admitted = self.admit_foreign(call, &attempt, options.clone()).await?;
+        if admitted == options {
+            return Ok(());
+        }
+        let text = "an admission webhook attempted to modify the object, which is not supported for this operation";
+        Err(Status::internal(text))
+    }
+
+    /// Asks all webhooks about a deletion.
+    pub(crate) async fn admit_without_object(&self, call: &mut Call, attempt: &Attempt<'_>) -> Result<(), Status> {
+        let hooks = hooks::mutating(self, call);
+        self.ask_in_turn(call, attempt, &hooks, None, &mut Rounds::default()).await?;
+        self.validate_by_webhooks(call, attempt, None).await
+    }
+
+    /// Lets webhooks change and judge the object of a subresource, which is of a kind of its own.
+    pub(crate) async fn admit_foreign(
+        &self,
+        call: &mut Call,
+        attempt: &Attempt<'_>,
+        object: Value,
+    ) -> Result<Value, Status> {
+        let object = self.mutate(call, attempt, object).await?;
+        self.validate_by_webhooks(call, attempt, Some(&object)).await?;
+        Ok(object)
+    }
+
+    /// Asks webhooks one after the other, each about what the one before made of the object.
+    async fn ask_in_turn(
+        &self,
+        call: &mut Call,
+        attempt: &Attempt<'_>,
+        hooks: &[Hook],
+        mut object: Option<Value>,
+        rounds: &mut Rounds,
+    ) -> Result<Option<Value>, Status> {
+        for hook in hooks {
+            let Some(review) = self.review_for(call, attempt, hook, object.as_ref()) else { continue };
+            let answer = self.consult(hook, &review).await?;
+            if let Some(answer) = answer {
+                answer.warnings.iter().for_each(|w| call.warn(w.clone()));
+                answer.verdict(&hook.name)?;
+                if let Some(patch) = &answer.patch {
+                    let changed = patched(hook, &review, patch)?;
+                    if object.as_ref() != Some(&changed) {
+                        rounds.note_change();
+                        object = Some(changed);
+                    }
+                }
+            }
+            if hook.wants_changes() {
+                rounds.interested.push(hook.id.clone());
+            }
+        }
+        Ok(object)
+    }
+
+    /// Asks the validating webhooks, all at once.
     pub(crate) async fn validate_by_webhooks(
         &self,
         call: &mut Call,
-        operation: Operation,
+        attempt: &Attempt<'_>,
         object: Option<&Value>,
-        old: Option<&Object>,
     ) -> Result<(), Status> {
-        let objects: Vec<&Value> = [object, old.map(|o| &**o)].into_iter().flatten().collect();
-        let hooks = self.hooks(call, VALIDATING, operation, &objects);
-        if hooks.is_empty() {
-            return Ok(());
+        let mut questions = Vec::new();
+        for hook in hooks::validating(self, call) {
+            if let Some(review) = self.review_for(call, attempt, &hook, object) {
+                questions.push((hook, review));
+            }
         }
-        let shown = object.map(|o| present(&call.resource, &call.version, &Arc::new(Value::clone(o))));
-        let review = Review::new(call, operation, shown.as_ref(), old);
-        let answers = join_all(hooks.iter().map(|hook| self.webhooks.ask(self, hook, &review))).await;
+        let answers = join_all(questions.iter().map(|(hook, review)| self.consult(hook, review))).await;
         let mut verdict = Ok(());
-        for (hook, answer) in hooks.iter().zip(answers) {
-            let one = match answer {
-                Ok(answer) => {
-                    answer.warnings.iter().for_each(|w| call.warn(w.clone()));
-                    answer.verdict(hook)
-                }
-                Err(failure) => failure.unless_ignored(hook),
-            };
+        for ((hook, _), answer) in questions.iter().zip(answers) {
+            let one = answer.and_then(|answer| {
+                let Some(answer) = answer else { return Ok(()) };
+                answer.warnings.iter().for_each(|w| call.warn(w.clone()));
+                answer.verdict(&hook.name)
+            });
             verdict = verdict.and(one);
         }
         verdict
     }
+
+    /// The question to a webhook, if the request is one that it wants to see.
+    fn review_for(&self, call: &Call, attempt: &Attempt<'_>, hook: &Hook, object: Option<&Value>) -> Option<Review> {
+        let objects: Vec<&Value> = [object, attempt.old.map(|old| &**old)].into_iter().flatten().collect();
+        let matched = hook.matching(self, call, attempt.operation, &objects)?;
+        let stored = attempt.foreign.is_none();
+        let shown = |object: &Value| {
+            let object = Arc::new(object.clone());
+            if stored { present(&matched.resource, &matched.version, &object) } else { object }
+        };
+        let old = attempt.old.map(|old| shown(old));
+        let object = object.map(shown);
+        Some(Review::new(call, attempt, matched, object, old))
+    }
+
+    /// Asks one webhook; none where it fails and says that this doesn't matter.
+    async fn consult(&self, hook: &Hook, review: &Review) -> Result<Option<Answer>, Status> {
+        if review.dry_run && !hook.allows_dry_run() {
+            let text = format!("admission webhook {:?} does not support dry run", hook.name);
+            return Err(Status::bad_request(text));
+        }
+        match self.webhooks.ask(self, hook, review).await {
+            Ok(answer) => Ok(Some(answer)),
+            Err(error) if hook.ignores_failure() => {
+                tracing::warn!(webhook = hook.name, error, "webhook failed; going on without it");
+                Ok(None)
+            }
+            Err(error) => Err(Status::internal(format!("failed calling webhook {:?}: {error}", hook.name))),
+        }
+    }
+}
+
+/// The reviewed object after a webhook's patch, in its stored form.
+fn patched(hook: &Hook, review: &Review, patch: &Value) -> Result<Value, Status> {
+    let Some(object) = &review.object else {
+        return Err(Status::internal(format!(
+            "admission webhook {:?} attempted to modify the object, which is not supported for this operation",
+            hook.name
+        )));
+    };
+    let mut changed = Value::clone(object);
+    crate::patch::json(&mut changed, patch).map_err(Status::internal)?;
+    let resource = &review.matched.resource;
+    if changed["kind"] != object["kind"] || changed["apiVersion"] != object["apiVersion"] {
+        let text = format!("admission webhook {:?} attempted to change the object's kind or version", hook.name);
+        return Err(Status::internal(text));
+    }
+    if review.is_stored {
+        let version = resource.version(&review.matched.version).ok_or_else(Status::no_such_resource)?;
+        let report = version.schema.decode(&mut changed);
+        if let Some(text) = report.mistyped {
+            return Err(Status::internal(text));
+        }
+        to_storage(resource, &mut changed);
+    }
+    Ok(changed)
+}
+
+/// Webhooks may not make an object another one.
+fn check_identity(call: &mut Call, object: &Value) -> Result<(), Status> {
+    if call.resource.namespaced && object::namespace(object) != call.namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    object::name(object).clone_into(&mut call.name);
+    Ok(())
 }

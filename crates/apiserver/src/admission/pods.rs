@@ -1,7 +1,10 @@
 //! Built-in admission of pods: their service account and its token, default tolerations.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use super::{Attempt, Operation};
 use crate::{
     engine::{Call, Engine, random_suffix},
     object::{self, Object},
@@ -11,13 +14,18 @@ use crate::{
 
 const TOKEN_MOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 const TOKEN_SECONDS: i64 = 3607;
+/// A new namespace gets this account soon, so it is waited for a little.
+const DEFAULT_ACCOUNT: &str = "default";
+const ACCOUNT_TRIES: usize = 10;
+const ACCOUNT_WAIT: Duration = Duration::from_millis(100);
 
 /// Completes a new pod; does nothing to other kinds.
-pub fn admit(engine: &Engine, call: &Call, pod: &mut Value) -> Result<(), Status> {
-    if &*call.resource.collection != "/pods" || !pod["spec"].is_object() {
+pub async fn admit(engine: &Engine, call: &Call, attempt: &Attempt<'_>, pod: &mut Value) -> Result<(), Status> {
+    let is_new = attempt.operation == Operation::Create && attempt.foreign.is_none();
+    if !is_new || &*call.resource.collection != "/pods" || !pod["spec"].is_object() {
         return Ok(());
     }
-    let account = account(engine, call, pod)?;
+    let account = account(engine, call, pod).await?;
     let wants_token = match pod["spec"]["automountServiceAccountToken"].as_bool() {
         Some(wanted) => wanted,
         None => account["automountServiceAccountToken"] != false,
@@ -39,21 +47,27 @@ pub fn admit(engine: &Engine, call: &Call, pod: &mut Value) -> Result<(), Status
     Ok(())
 }
 
-fn account(engine: &Engine, call: &Call, pod: &mut Value) -> Result<Object, Status> {
+async fn account(engine: &Engine, call: &Call, pod: &mut Value) -> Result<Object, Status> {
     let spec = &mut pod["spec"];
     let name = match spec["serviceAccountName"].as_str() {
         Some(name) if !name.is_empty() => name.to_owned(),
-        _ => "default".to_owned(),
+        _ => DEFAULT_ACCOUNT.to_owned(),
     };
     spec["serviceAccountName"] = name.as_str().into();
     spec["serviceAccount"] = name.as_str().into();
     let key = Key::new(&"/serviceaccounts".into(), &call.namespace, &name);
-    engine.store.latest(&key).ok_or_else(|| {
-        call.forbidden(format!(
-            "error looking up service account {}/{name}: serviceaccount {name:?} not found",
-            call.namespace
-        ))
-    })
+    let tries = if name == DEFAULT_ACCOUNT { ACCOUNT_TRIES } else { 1 };
+    for attempt in 0..tries {
+        if attempt > 0 {
+            tokio::time::sleep(ACCOUNT_WAIT).await;
+        }
+        if let Some(account) = engine.store.latest(&key) {
+            return Ok(account);
+        }
+    }
+    let namespace = &call.namespace;
+    let text = format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
+    Err(call.forbidden(text))
 }
 
 fn mount_token(spec: &mut Value) {

@@ -1,41 +1,52 @@
-//! Which requests a webhook wants to see.
+//! Which requests the rules of a webhook are about.
+
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::Operation;
-use crate::{engine::Call, object, selector::LabelSelector};
+use crate::{
+    engine::Call,
+    registry::{Registry, Resource},
+};
 
-/// Whether a webhook is to be asked about a request. `objects` are the new and the old object,
-/// as far as there are.
-pub fn matches(
-    hook: &Value,
-    call: &Call,
-    operation: Operation,
-    namespace: Option<&crate::Object>,
-    objects: &[&Value],
-) -> bool {
-    let rules = hook["rules"].as_array();
-    rules.into_iter().flatten().any(|rule| rule_matches(rule, hook, call, operation))
-        && namespace.is_none_or(|ns| selects(&hook["namespaceSelector"], ns))
-        && objects.iter().any(|object| selects(&hook["objectSelector"], object))
+/// The resource and version in which a webhook sees a request.
+#[derive(Clone)]
+pub struct Matched {
+    pub resource: Arc<Resource>,
+    pub version: String,
 }
 
-fn selects(selector: &Value, object: &Value) -> bool {
-    LabelSelector::from_json(selector).is_ok_and(|s| s.matches(object::labels(object)))
+/// As what a webhook's rules see a request: as it is, or as an equivalent resource or version
+/// where the webhook takes these; none where no rule is about it.
+pub fn matched(registry: &Registry, hook: &Value, call: &Call, operation: Operation) -> Option<Matched> {
+    let rules = hook["rules"].as_array()?;
+    let fits = |resource: &Resource, version: &str| {
+        rules.iter().any(|rule| rule_matches(rule, resource, version, &call.subresource, operation))
+    };
+    if fits(&call.resource, &call.version) {
+        return Some(Matched { resource: Arc::clone(&call.resource), version: call.version.clone() });
+    }
+    if hook["matchPolicy"] == "Exact" {
+        return None;
+    }
+    let same_objects = registry.iter().filter(|r| r.collection == call.resource.collection && !r.virtual_only);
+    let mut all = same_objects.flat_map(|r| r.versions.iter().filter(|v| v.served).map(move |v| (r, &v.name)));
+    all.find(|(resource, version)| fits(resource, version))
+        .map(|(resource, version)| Matched { resource: Arc::clone(resource), version: version.clone() })
 }
 
-fn has(list: &Value, wanted: impl Fn(&str) -> bool) -> bool {
-    list.as_array().into_iter().flatten().filter_map(Value::as_str).any(|v| v == "*" || wanted(v))
+fn has(list: &Value, wanted: &str) -> bool {
+    list.as_array().into_iter().flatten().filter_map(Value::as_str).any(|v| v == "*" || v == wanted)
 }
 
-fn rule_matches(rule: &Value, hook: &Value, call: &Call, operation: Operation) -> bool {
-    let resource = &call.resource;
-    let any_version = hook["matchPolicy"] != "Exact";
-    has(&rule["operations"], |o| o == operation.name())
-        && has(&rule["apiGroups"], |g| g == resource.group)
-        && has(&rule["apiVersions"], |v| v == call.version || (any_version && resource.version(v).is_some()))
-        && resource_matches(&rule["resources"], &resource.plural, &call.subresource)
+fn rule_matches(rule: &Value, resource: &Resource, version: &str, subresource: &str, operation: Operation) -> bool {
+    has(&rule["operations"], operation.name())
+        && has(&rule["apiGroups"], &resource.group)
+        && has(&rule["apiVersions"], version)
+        && resource_matches(&rule["resources"], &resource.plural, subresource)
         && match rule["scope"].as_str() {
+            // A namespace counts as an object of the cluster.
             Some("Namespaced") => resource.namespaced,
             Some("Cluster") => !resource.namespaced,
             _ => true,

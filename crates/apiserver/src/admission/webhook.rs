@@ -1,36 +1,23 @@
 //! Calling a webhook over HTTPS.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{io::ErrorKind, pin::Pin, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Request, Uri, header};
+use http::{Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
 use serde_json::Value;
 use tokio_rustls::TlsConnector;
 
-use super::review::{Answer, Review};
-use crate::{config::Dialer, engine::Engine, runtime::Duplex, status::Status, store::Key};
+use super::{
+    Hook,
+    review::{Answer, Review},
+};
+use crate::{config::Dialer, engine::Engine, runtime::Duplex, store::Key};
 
 const MAX_ANSWER_BYTES: usize = 4 << 20;
-
-/// A webhook did not answer.
-#[derive(Debug)]
-pub struct Failure(String);
-
-impl Failure {
-    /// What the failure means to the request: nothing where the webhook says so.
-    pub fn unless_ignored(self, hook: &Value) -> Result<(), Status> {
-        let name = hook["name"].as_str().unwrap_or_default();
-        if hook["failurePolicy"] == "Ignore" {
-            tracing::warn!(webhook = name, error = self.0, "webhook failed; going on without it");
-            return Ok(());
-        }
-        Err(Status::internal(format!("failed calling webhook {name:?}: {}", self.0)))
-    }
-}
 
 /// Calls webhooks.
 pub struct Webhooks {
@@ -53,20 +40,18 @@ impl Webhooks {
         Self { dialer }
     }
 
-    /// Asks one webhook.
-    pub async fn ask(&self, engine: &Engine, hook: &Value, review: &Review) -> Result<Answer, Failure> {
-        if review.dry_run && !matches!(hook["sideEffects"].as_str(), Some("None" | "NoneOnDryRun")) {
-            return Err(Failure("admission webhook does not support dry run".into()));
-        }
-        let seconds = hook["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30);
-        let target = target(engine, &hook["clientConfig"], seconds).map_err(Failure)?;
-        let call = self.post(hook, &target, review.to_bytes());
+    /// Asks one webhook; the error says why it didn't answer.
+    pub async fn ask(&self, engine: &Engine, hook: &Hook, review: &Review) -> Result<Answer, String> {
+        let settings = hook.settings();
+        let seconds = settings["timeoutSeconds"].as_u64().unwrap_or(10).clamp(1, 30);
+        let target = target(engine, &settings["clientConfig"], seconds)?;
+        let call = self.post(settings, &target, review.to_bytes());
         let called = match tokio::time::timeout(Duration::from_secs(seconds), call).await {
             Ok(called) => called,
             Err(_) => Err("context deadline exceeded".to_owned()),
         };
-        let body = called.map_err(|e| Failure(format!("failed to call webhook: Post {:?}: {e}", target.url)))?;
-        Answer::parse(&body, &review.uid).map_err(|e| Failure(format!("received invalid webhook response: {e}")))
+        let body = called.map_err(|e| format!("failed to call webhook: Post {:?}: {e}", target.url))?;
+        Answer::parse(&body, &review.uid, hook.mutates).map_err(|e| format!("received invalid webhook response: {e}"))
     }
 
     async fn post(&self, hook: &Value, target: &Target, body: Vec<u8>) -> Result<Bytes, String> {
@@ -75,10 +60,10 @@ impl Webhooks {
             .dialer
             .dial(&target.dial, target.port)
             .await
-            .map_err(|e| format!("dial tcp {}:{}: {e}", target.dial, target.port))?;
+            .map_err(|e| format!("dial tcp {}:{}: {}", target.dial, target.port, unreachable(&e)))?;
         let server = ServerName::try_from(target.server.clone()).map_err(|e| e.to_string())?;
         let stream: Pin<Box<dyn Duplex>> = plain;
-        let stream = tls.connect(server, stream).await.map_err(|e| format!("tls: {e}"))?;
+        let stream = tls.connect(server, stream).await.map_err(|e| untrusted(&e))?;
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
         let driver = tokio::spawn(connection);
@@ -93,16 +78,38 @@ impl Webhooks {
             let code = response.status();
             let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES);
             let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
-            if code.is_success() {
-                Ok(body)
-            } else {
-                Err(format!("the server answered {code}: {}", String::from_utf8_lossy(&body)))
-            }
+            if code.is_success() { Ok(body) } else { Err(unsuccessful(code, &body)) }
         };
         let answered = answered.await;
         driver.abort();
         answered
     }
+}
+
+fn unreachable(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::ConnectionRefused => "connect: connection refused".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn untrusted(error: &std::io::Error) -> String {
+    let cause = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    match cause {
+        Some(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer)) => {
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority".to_owned()
+        }
+        _ => format!("tls: {error}"),
+    }
+}
+
+fn unsuccessful(code: StatusCode, body: &[u8]) -> String {
+    const SHOWN: usize = 1024;
+    if code == StatusCode::NOT_FOUND {
+        return "the server could not find the requested resource".to_owned();
+    }
+    let body = String::from_utf8_lossy(&body[..body.len().min(SHOWN)]);
+    format!("an error on the server ({:?}) has prevented the request from succeeding", body.trim())
 }
 
 fn target(engine: &Engine, client: &Value, seconds: u64) -> Result<Target, String> {

@@ -186,6 +186,7 @@ fn controlling() -> Vec<Value> {
         on("batch", "jobs", "create"),
         on("discovery.k8s.io", "endpointslices", "create"),
         on("coordination.k8s.io", "leases", "create"),
+        on("storage.k8s.io", "storageclasses", "create"),
     ]
 }
 

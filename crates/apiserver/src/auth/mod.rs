@@ -7,13 +7,14 @@ mod escalation;
 mod rbac;
 mod review;
 mod rule;
+mod token_request;
 mod tokens;
 mod user;
 
 pub(crate) use aggregation::ROLES as CLUSTER_ROLES;
 pub(crate) use defaults::{cluster_role_bindings, cluster_roles, repaired};
 pub(crate) use rbac::Rbac;
-pub use tokens::{Binding, Claims, TokenError, Tokens};
+pub use tokens::{Binding, BoundKind, Claims, TokenError, Tokens};
 pub use user::{AUTHENTICATED, MASTERS, UNAUTHENTICATED, User};
 
 use crate::status::Status;

@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 const MAX_TOKEN_BYTES: usize = 16 << 10;
+/// Seconds by which the clock may have been set back since a token was issued.
+const CLOCK_SKEW: i64 = 60;
 
 /// Why a token is not accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +21,9 @@ pub enum TokenError {
     /// The signature does not fit.
     #[error("the token's signature is not valid")]
     Signature,
+    /// Too early.
+    #[error("the token is not valid yet")]
+    NotYet,
     /// Too old.
     #[error("the token has expired")]
     Expired,
@@ -39,6 +44,48 @@ pub struct Binding {
     pub uid: String,
 }
 
+/// Kinds of objects that a token can be bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoundKind {
+    /// A pod.
+    Pod,
+    /// A Secret.
+    Secret,
+}
+
+impl BoundKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Pod, Self::Secret];
+
+    /// Such as `Pod`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pod => "Pod",
+            Self::Secret => "Secret",
+        }
+    }
+
+    /// Such as `pods`.
+    pub fn plural(self) -> &'static str {
+        match self {
+            Self::Pod => "pods",
+            Self::Secret => "secrets",
+        }
+    }
+
+    /// Where its objects are stored.
+    pub fn collection(self) -> String {
+        format!("/{}", self.plural())
+    }
+
+    fn claim(self) -> &'static str {
+        match self {
+            Self::Pod => "pod",
+            Self::Secret => "secret",
+        }
+    }
+}
+
 /// What a token says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -48,8 +95,8 @@ pub struct Claims {
     pub namespace: String,
     /// The service account.
     pub account: Binding,
-    /// The pod the token is bound to.
-    pub pod: Option<Binding>,
+    /// The object that the token is bound to.
+    pub bound: Option<(BoundKind, Binding)>,
     /// Who it is for.
     pub audiences: Vec<String>,
     /// Seconds since 1970.
@@ -69,8 +116,8 @@ impl Claims {
             "namespace": self.namespace,
             "serviceaccount": {"name": self.account.name, "uid": self.account.uid},
         });
-        if let Some(pod) = &self.pod {
-            kubernetes["pod"] = json!({"name": pod.name, "uid": pod.uid});
+        if let Some((kind, bound)) = &self.bound {
+            kubernetes[kind.claim()] = json!({"name": bound.name, "uid": bound.uid});
         }
         json!({
             "aud": self.audiences,
@@ -92,7 +139,7 @@ impl Claims {
             id: text(&value["jti"]).unwrap_or_default(),
             namespace: text(&kubernetes["namespace"])?,
             account: binding(&kubernetes["serviceaccount"])?,
-            pod: binding(&kubernetes["pod"]),
+            bound: BoundKind::ALL.into_iter().find_map(|kind| Some((kind, binding(&kubernetes[kind.claim()])?))),
             audiences: value["aud"].as_array()?.iter().filter_map(text).collect(),
             issued_at: value["iat"].as_i64()?,
             expires_at: value["exp"].as_i64()?,
@@ -153,6 +200,9 @@ impl Tokens {
         if body["iss"] != self.issuer.as_str() {
             return Err(TokenError::Malformed);
         }
+        if body["nbf"].as_i64().is_some_and(|start| now < start - CLOCK_SKEW) {
+            return Err(TokenError::NotYet);
+        }
         if now >= claims.expires_at {
             return Err(TokenError::Expired);
         }
@@ -183,7 +233,7 @@ mod tests {
             id: "1".into(),
             namespace: "default".into(),
             account: Binding { name: "web".into(), uid: "u".into() },
-            pod: Some(Binding { name: "web-1".into(), uid: "p".into() }),
+            bound: Some((BoundKind::Pod, Binding { name: "web-1".into(), uid: "p".into() })),
             audiences: vec!["istio-ca".into()],
             issued_at: 100,
             expires_at: 200,
@@ -198,6 +248,7 @@ mod tests {
         let ours = ["istio-ca".to_owned()];
         assert_eq!(tokens.verify(&token, &ours, 150), Ok(claims()));
         assert_eq!(tokens.verify(&token, &ours, 200), Err(TokenError::Expired));
+        assert_eq!(tokens.verify(&token, &ours, 30), Err(TokenError::NotYet));
         assert!(matches!(tokens.verify(&token, &["api".to_owned()], 150), Err(TokenError::Audience(..))));
         assert_eq!(other.verify(&token, &ours, 150), Err(TokenError::Signature));
         assert_eq!(tokens.verify("a.b.YWJj", &ours, 150), Err(TokenError::Signature));

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::Claims;
+use super::{BoundKind, Claims};
 
 /// The caller of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +58,7 @@ impl User {
     pub fn from_claims(claims: &Claims) -> Self {
         let mut extra = Map::new();
         extra.insert("authentication.kubernetes.io/credential-id".into(), json!([format!("JTI={}", claims.id)]));
-        if let Some(pod) = &claims.pod {
+        if let Some((BoundKind::Pod, pod)) = &claims.bound {
             extra.insert("authentication.kubernetes.io/pod-name".into(), json!([pod.name]));
             extra.insert("authentication.kubernetes.io/pod-uid".into(), json!([pod.uid]));
         }

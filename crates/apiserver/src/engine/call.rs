@@ -37,6 +37,10 @@ pub struct WriteOptions {
     pub through: &'static str,
     /// Take fields over from other managers (server-side apply).
     pub force: bool,
+    /// Whether the request is a patch.
+    pub patch: bool,
+    /// Admission has decided already, on the object of a subresource.
+    pub admitted: bool,
 }
 
 /// Options of list and deletecollection.

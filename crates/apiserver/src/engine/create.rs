@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Call, Engine, convert};
 use crate::{
-    admission::{self, Operation},
+    admission::Attempt,
     clock, object,
     object::Object,
     rules::metadata,
@@ -56,8 +56,8 @@ impl Engine {
         schema.default(&mut object);
         convert::to_storage(&call.resource, &mut object);
         call.resource.rules.default(&mut object);
-        admission::pods::admit(self, call, &mut object)?;
-        object = self.mutate(call, Operation::Create, object, None).await?;
+        let attempt = Attempt::create(call);
+        object = self.mutate(call, &attempt, object).await?;
         let rules = call.resource.rules;
         rules.default(&mut object);
         drop_status(call, &mut object);
@@ -73,7 +73,7 @@ impl Engine {
         call.check(&errors)?;
         rules.warnings(&object).into_iter().for_each(|text| call.warn(text));
         self.check_escalation(call, &object, None)?;
-        self.validate_by_webhooks(call, Operation::Create, Some(&object), None).await?;
+        self.validate_by_webhooks(call, &attempt, Some(&object)).await?;
         if self.store.latest(&Self::key(call)).is_some() {
             return Err(call.already_exists());
         }

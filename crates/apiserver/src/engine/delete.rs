@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::{Call, DeleteOptions, Engine, ListOptions, convert};
 use crate::{
-    admission::Operation,
+    admission::Attempt,
     clock,
     object::{self, Object},
     registry::custom,
@@ -35,7 +35,9 @@ impl Engine {
             if &*call.resource.collection == "/namespaces" && IMMORTAL.contains(&call.name.as_str()) {
                 return Err(call.forbidden("this namespace may not be deleted"));
             }
-            self.validate_by_webhooks(call, Operation::Delete, None, Some(&old)).await?;
+            if !call.options.admitted {
+                self.admit_without_object(call, &Attempt::delete(call, options, &old)).await?;
+            }
             match self.delete_once(call, options, &old).await {
                 Err(status) if status.is_conflict() && options.resource_version.is_none() && tries < RETRIES => {
                     tries += 1;

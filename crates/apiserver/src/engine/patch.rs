@@ -25,6 +25,7 @@ impl Engine {
                  application/apply-patch+yaml",
             ));
         }
+        call.options.patch = true;
         let mut tries = 0;
         loop {
             let Some(old) = self.store.latest(&Self::key(call)) else {

@@ -2,19 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, DeleteOptions, Engine, create::uuid};
+use super::{Call, DeleteOptions, Engine};
 use crate::{
-    auth::{Binding, Claims, TokenError, User},
-    clock,
+    admission::{self, Attempt},
     object::{self, Object},
     patch::{self, PatchType},
     registry::Scale,
     status::{FieldError, Status},
-    store::Key,
 };
-
-const MIN_TOKEN_SECONDS: i64 = 600;
-const DEFAULT_TOKEN_SECONDS: i64 = 3600;
 
 fn at<'a>(object: &'a Value, path: &str) -> &'a Value {
     path.split('.').filter(|s| !s.is_empty()).fold(object, |value, step| &value[step])
@@ -42,11 +37,12 @@ impl Engine {
     pub async fn set_scale(&self, call: &mut Call, change: ScaleChange) -> Result<Value, Status> {
         let scale = Self::scale_of(call)?;
         let (old, mut object) = self.current(call)?;
-        let current = scale_object(&scale, &object);
+        let current: Object = scale_object(&scale, &object).into();
         let wanted = match change {
             ScaleChange::Replace(value) => value,
             ScaleChange::Patch(kind, patch) => {
-                let mut value = current;
+                call.options.patch = true;
+                let mut value = Value::clone(&current);
                 match kind {
                     PatchType::Json => patch::json(&mut value, &patch)?,
                     _ => patch::merge(&mut value, &patch),
@@ -58,6 +54,9 @@ impl Engine {
         if !version.is_empty() && version != object::meta_str(&old, "resourceVersion") {
             return Err(call.modified());
         }
+        let attempt = Attempt::update(call, &current).of(admission::SCALE);
+        let wanted = self.admit_foreign(call, &attempt, wanted).await?;
+        call.options.admitted = true;
         let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
         if replicas < 0 {
             let error = FieldError::invalid("spec.replicas", &replicas.into(), "must be greater than or equal to 0");
@@ -87,7 +86,11 @@ impl Engine {
     }
 
     /// Evicts a pod: deletes it, with the eviction's delete options.
-    pub async fn evict(&self, call: &mut Call, eviction: &Value) -> Result<(), Status> {
+    pub async fn evict(&self, call: &mut Call, eviction: Value) -> Result<(), Status> {
+        self.latest(call)?;
+        let attempt = Attempt::create(call).of(admission::EVICTION);
+        let eviction = self.admit_foreign(call, &attempt, eviction).await?;
+        call.options.admitted = true;
         let options = DeleteOptions {
             grace_period_seconds: eviction["deleteOptions"]["gracePeriodSeconds"].as_i64(),
             dry_run: call.options.dry_run,
@@ -95,84 +98,6 @@ impl Engine {
         };
         call.subresource.clear();
         self.delete(call, &options).await.map(|_| ())
-    }
-
-    /// Issues a token for a service account (`serviceaccounts/token`).
-    pub fn request_token(&self, call: &Call, request: &Value) -> Result<Value, Status> {
-        let account = self.store.get(&Self::key(call)).ok_or_else(|| call.not_found())?;
-        let spec = &request["spec"];
-        let seconds = spec["expirationSeconds"].as_i64().unwrap_or(DEFAULT_TOKEN_SECONDS);
-        if seconds < MIN_TOKEN_SECONDS {
-            let error = FieldError::invalid(
-                "spec.expirationSeconds",
-                &seconds.into(),
-                "may not specify a duration less than 10 minutes",
-            );
-            let group = "authentication.k8s.io";
-            return Err(Status::invalid(group, "TokenRequest", &call.name, &[error]));
-        }
-        let mut audiences: Vec<String> =
-            spec["audiences"].as_array().into_iter().flatten().filter_map(|a| a.as_str().map(str::to_owned)).collect();
-        if audiences.is_empty() {
-            audiences.push(self.tokens.issuer().to_owned());
-        }
-        let issued = jiff::Timestamp::now();
-        let claims = Claims {
-            id: uuid(),
-            namespace: call.namespace.clone(),
-            account: Binding { name: call.name.clone(), uid: object::uid(&account).to_owned() },
-            pod: self.bound_pod(call, &spec["boundObjectRef"])?,
-            audiences: audiences.clone(),
-            issued_at: issued.as_second(),
-            expires_at: issued.as_second() + seconds,
-        };
-        let token = self.tokens.issue(&claims).map_err(|_| Status::internal("cannot sign"))?;
-        let mut answer = request.clone();
-        answer["kind"] = "TokenRequest".into();
-        answer["apiVersion"] = "authentication.k8s.io/v1".into();
-        answer["metadata"] = json!({
-            "name": call.name, "namespace": call.namespace, "creationTimestamp": clock::stamp(issued),
-        });
-        answer["spec"]["audiences"] = json!(audiences);
-        answer["spec"]["expirationSeconds"] = seconds.into();
-        let expires = clock::stamp(clock::in_seconds(seconds));
-        answer["status"] = json!({"token": token, "expirationTimestamp": expires});
-        Ok(answer)
-    }
-
-    fn bound_pod(&self, call: &Call, reference: &Value) -> Result<Option<Binding>, Status> {
-        let name = reference["name"].as_str().unwrap_or_default();
-        if reference["kind"] != "Pod" {
-            return Ok(None);
-        }
-        let pod = self.store.get(&Key::new(&"/pods".into(), &call.namespace, name));
-        let pod = pod.ok_or_else(|| Status::not_found("", "pods", name))?;
-        let uid = object::uid(&pod);
-        if reference["uid"].as_str().is_some_and(|wanted| wanted != uid) {
-            let text = "the UID in the bound object reference does not match the UID in record. \
-                        The object might have been deleted and then recreated";
-            return Err(Status::conflict("", "pods", name, text));
-        }
-        Ok(Some(Binding { name: name.to_owned(), uid: uid.to_owned() }))
-    }
-
-    /// The user of a bearer token that is meant for one of `audiences` (none: the server itself).
-    pub fn authenticate(&self, token: &str, audiences: &[String]) -> Result<(User, Vec<String>), TokenError> {
-        let own = [self.tokens.issuer().to_owned()];
-        let wanted = if audiences.is_empty() { &own[..] } else { audiences };
-        let claims = self.tokens.verify(token, wanted, jiff::Timestamp::now().as_second())?;
-        let exists = |collection: &str, bound: &Binding| {
-            let key = Key::new(&collection.into(), &claims.namespace, &bound.name);
-            self.store.get(&key).is_some_and(|o| object::uid(&o) == bound.uid)
-        };
-        if !exists("/serviceaccounts", &claims.account) {
-            return Err(TokenError::Unbound(format!("service account {}", claims.account.name)));
-        }
-        if let Some(pod) = claims.pod.as_ref().filter(|pod| !exists("/pods", pod)) {
-            return Err(TokenError::Unbound(format!("pod {}", pod.name)));
-        }
-        let shared = claims.audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
-        Ok((User::from_claims(&claims), shared))
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Call, Engine, convert};
 use crate::{
-    admission::Operation,
+    admission::Attempt,
     object::{self, Object},
     rules::metadata,
     status::{FieldError, Status},
@@ -65,7 +65,10 @@ impl Engine {
         merge_unchangeable(call, &mut new, old);
         rules.prepare_update(&mut new, old);
         keep_metadata(&mut new, old);
-        new = self.mutate(call, Operation::Update, new, Some(old)).await?;
+        let attempt = Attempt::update(call, old);
+        if !call.options.admitted {
+            new = self.mutate(call, &attempt, new).await?;
+        }
         rules.default(&mut new);
         keep_metadata(&mut new, old);
         call.note_managers(Some(old), &mut new, sent)?;
@@ -81,7 +84,9 @@ impl Engine {
             rules.warnings(&new).into_iter().for_each(|text| call.warn(text));
         }
         self.check_escalation(call, &new, Some(old))?;
-        self.validate_by_webhooks(call, Operation::Update, Some(&new), Some(old)).await?;
+        if !call.options.admitted {
+            self.validate_by_webhooks(call, &attempt, Some(&new)).await?;
+        }
         self.store_update(call, old, new).await
     }
 

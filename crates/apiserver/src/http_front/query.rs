@@ -50,6 +50,11 @@ impl Query {
         self.pairs.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v)
     }
 
+    /// All values of a parameter.
+    pub fn all(&self, key: &str) -> Vec<&str> {
+        self.pairs.iter().filter(|(k, _)| k == key).map(|(_, v)| v.as_str()).collect()
+    }
+
     /// Whether a parameter is set to true.
     pub fn flag(&self, key: &str) -> bool {
         let present = self.pairs.iter().any(|(k, _)| k == key);
@@ -93,7 +98,7 @@ impl Query {
             validation,
             manager: self.get("fieldManager").to_owned(),
             force: self.flag("force"),
-            through: "",
+            ..WriteOptions::default()
         })
     }
 

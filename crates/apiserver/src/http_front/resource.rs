@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Incoming, body, path::Target, query::Query, respond, watch};
 use crate::{
+    admission::{self, Foreign},
     auth::Action,
     engine::{Call, DeleteOptions, Engine, Item, ListResult, ScaleChange, WriteOptions},
     object::{self, Object},
@@ -55,11 +56,13 @@ pub async fn serve(engine: Arc<Engine>, incoming: Incoming, target: Target, quer
         call.warn(text);
     }
     let request = Request { engine, incoming, query, verb };
-    let mut response = if call.subresource.is_empty() {
-        request.object(&mut call).await?
+    let answer = if call.subresource.is_empty() {
+        request.object(&mut call).await
     } else {
-        request.subresource(&mut call).await?
+        request.subresource(&mut call).await
     };
+    // Refusals carry warnings too.
+    let mut response = answer.unwrap_or_else(|status| respond::status(&status));
     respond::warn(&mut response, &call.warnings);
     Ok(response)
 }
@@ -79,6 +82,34 @@ fn write_options(query: &Query, incoming: &Incoming) -> Result<WriteOptions, Sta
         )));
     }
     Ok(options)
+}
+
+/// What a stream to a pod asks for, as admission sees it; logs are only read.
+fn connection(stream: PodStream, query: &Query) -> Option<(Foreign, Value)> {
+    let kind = match stream {
+        PodStream::Log => return None,
+        PodStream::Exec => admission::EXEC,
+        PodStream::Attach => admission::ATTACH,
+        PodStream::PortForward => admission::PORT_FORWARD,
+    };
+    let mut options = json!({"kind": kind.2, "apiVersion": kind.api_version()});
+    if stream == PodStream::PortForward {
+        let ports: Vec<u16> = query.all("ports").iter().filter_map(|port| port.parse().ok()).collect();
+        if !ports.is_empty() {
+            options["ports"] = json!(ports);
+        }
+        return Some((kind, options));
+    }
+    for flag in ["stdin", "stdout", "stderr", "tty"].into_iter().filter(|flag| query.flag(flag)) {
+        options[flag] = true.into();
+    }
+    if !query.get("container").is_empty() {
+        options["container"] = query.get("container").into();
+    }
+    if stream == PodStream::Exec {
+        options["command"] = json!(query.all("command"));
+    }
+    Some((kind, options))
 }
 
 /// Before anything else, so that nobody learns what there is without the right to see it.
@@ -308,12 +339,12 @@ impl Request {
             }
             ("/serviceaccounts", "token", "create") => {
                 let (object, _) = self.body().await?;
-                let answer = self.engine.request_token(call, &object)?;
+                let answer = self.engine.request_token(call, object).await?;
                 Ok(respond::json(StatusCode::CREATED, &answer))
             }
             ("/pods", "eviction", "create") => {
                 let (object, _) = self.body().await?;
-                self.engine.evict(call, &object).await?;
+                self.engine.evict(call, object).await?;
                 Ok(respond::json(
                     StatusCode::CREATED,
                     &json!({
@@ -330,8 +361,11 @@ impl Request {
         }
     }
 
-    async fn stream(self, call: &Call, stream: PodStream) -> Answer {
+    async fn stream(self, call: &mut Call, stream: PodStream) -> Answer {
         let pod = self.engine.get(call)?;
+        if let Some((kind, options)) = connection(stream, &self.query) {
+            self.engine.admit_connection(call, kind, options).await?;
+        }
         let runtime = self.engine.config.runtime.clone();
         let runtime = runtime.ok_or_else(crate::config::no_runtime)?;
         streams::serve(stream, pod, self.incoming.request, runtime).await

@@ -107,11 +107,21 @@ pub fn status(status: &Status) -> Response<Body> {
     response
 }
 
-/// Adds warnings for the client.
+/// Adds warnings for the client: at most 256 bytes of each and 4096 of all, as Kubernetes does.
 pub fn warn(response: &mut Response<Body>, warnings: &[String]) {
+    const ONE: usize = 256;
+    const ALL: usize = 4096;
+    let total: usize = warnings.iter().map(String::len).sum();
+    let mut left = ALL;
     for text in warnings {
+        let long = if total > ALL { text.floor_char_boundary(ONE) } else { text.len() };
+        let text: String = text[..long].chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        if text.len() > left {
+            break;
+        }
+        left -= text.len();
         let quoted = text.replace('\\', "\\\\").replace('"', "\\\"");
-        if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
+        if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, value);
         }
     }

@@ -115,8 +115,6 @@ fn rows() -> Vec<Row> {
         row("", "v1", CORE, ("events", "event", "Event"), &["ev"]).rules(&rules::Event),
         row("", "v1", CORE, ("persistentvolumeclaims", "persistentvolumeclaim", "PersistentVolumeClaim"), &["pvc"]).status().rules(&rules::PersistentVolumeClaim),
         row("", "v1", CORE, ("persistentvolumes", "persistentvolume", "PersistentVolume"), &["pv"]).cluster().status().rules(&rules::PersistentVolume),
-        row("", "v1", CORE, ("resourcequotas", "resourcequota", "ResourceQuota"), &["quota"]).status(),
-        row("", "v1", CORE, ("limitranges", "limitrange", "LimitRange"), &["limits"]),
         row("apps", "v1", APPS, ("deployments", "deployment", "Deployment"), &["deploy"]).all().status().scale().rules(&rules::Deployment),
         row("apps", "v1", APPS, ("replicasets", "replicaset", "ReplicaSet"), &["rs"]).all().status().scale().rules(&rules::ReplicaSet),
         row("apps", "v1", APPS, ("statefulsets", "statefulset", "StatefulSet"), &["sts"]).all().status().scale().rules(&rules::StatefulSet),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Errors, Rules, immutable, items, list, metadata, names, set_default};
+use super::{Errors, Rules, immutable, items, list, names, set_default};
 use crate::{object, status::FieldError};
 
 /// Namespaces.
@@ -167,64 +167,6 @@ impl Rules for EndpointSlice {
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
         immutable("addressType", &new["addressType"], &old["addressType"], errors);
     }
-    fn has_generation(&self) -> bool {
-        true
-    }
-}
-
-/// Mutating and validating webhook configurations.
-pub struct Webhooks;
-
-impl Rules for Webhooks {
-    fn default(&self, object: &mut Value) {
-        let mutating = object["kind"] == "MutatingWebhookConfiguration";
-        for hook in object.get_mut("webhooks").into_iter().flat_map(items) {
-            set_default(hook, "failurePolicy", "Fail");
-            set_default(hook, "matchPolicy", "Equivalent");
-            set_default(hook, "namespaceSelector", json!({}));
-            set_default(hook, "objectSelector", json!({}));
-            set_default(hook, "timeoutSeconds", 10);
-            if mutating {
-                set_default(hook, "reinvocationPolicy", "Never");
-            }
-            if let Some(service) = hook.pointer_mut("/clientConfig/service") {
-                set_default(service, "port", 443);
-            }
-            for rule in hook.get_mut("rules").into_iter().flat_map(items) {
-                set_default(rule, "scope", "*");
-            }
-        }
-    }
-
-    fn validate(&self, object: &Value, errors: &mut Errors) {
-        for (index, hook) in list(&object["webhooks"]).iter().enumerate() {
-            let path = format!("webhooks[{index}]");
-            let name = hook["name"].as_str().unwrap_or_default();
-            if name.split('.').count() < 3 {
-                let text = "should be a domain with at least three segments separated by dots";
-                errors.push(FieldError::invalid(format!("{path}.name"), &name.into(), text));
-            }
-            let client = &hook["clientConfig"];
-            if client["url"].is_string() == client["service"].is_object() {
-                let text = "exactly one of url or service is required";
-                errors.push(FieldError::required(format!("{path}.clientConfig"), text));
-            }
-            if hook["sideEffects"].is_null() {
-                let allowed = ["None", "NoneOnDryRun"];
-                let field = format!("{path}.sideEffects");
-                errors.push(FieldError::not_supported(field, &hook["sideEffects"], &allowed));
-            }
-            if list(&hook["admissionReviewVersions"]).is_empty() {
-                let text = "must specify one of v1, v1beta1";
-                let field = format!("{path}.admissionReviewVersions");
-                errors.push(FieldError::required(field, text));
-            }
-            for field in ["namespaceSelector", "objectSelector"] {
-                metadata::selector(&hook[field], &format!("{path}.{field}"), errors);
-            }
-        }
-    }
-
     fn has_generation(&self) -> bool {
         true
     }

@@ -14,13 +14,14 @@ mod replicas;
 mod service;
 mod storage;
 mod stored;
+mod webhooks;
 mod workload;
 
 use serde_json::Value;
 
 use crate::status::FieldError;
 pub use batch::{CronJob, Job};
-pub use cluster::{ConfigMap, EndpointSlice, Event, Namespace, Node, Secret, Webhooks};
+pub use cluster::{ConfigMap, EndpointSlice, Event, Namespace, Node, Secret};
 pub use definition::Definition;
 pub use ingress::{Ingress, IngressClass};
 pub use pod::Pod;
@@ -29,6 +30,7 @@ pub use rbac::Rbac;
 pub use service::Service;
 pub use storage::{PersistentVolume, PersistentVolumeClaim, StorageClass};
 pub use stored::{CertificateSigningRequest, HorizontalPodAutoscaler, NetworkPolicy, PodDisruptionBudget};
+pub use webhooks::Webhooks;
 
 /// Errors found so far.
 pub type Errors = Vec<FieldError>;

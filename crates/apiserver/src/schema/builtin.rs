@@ -43,8 +43,6 @@ fn workloads(g: &mut SchemaGenerator) {
         k::core::v1::Event,
         k::core::v1::PersistentVolumeClaim,
         k::core::v1::PersistentVolume,
-        k::core::v1::ResourceQuota,
-        k::core::v1::LimitRange,
         k::core::v1::Namespace,
         k::core::v1::Node,
         k::apps::v1::Deployment,

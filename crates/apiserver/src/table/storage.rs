@@ -85,16 +85,6 @@ fn class(object: &Value) -> Vec<Value> {
     ]
 }
 
-/// `pods: 1/10, …` of the resources with (or without) one of the prefixes of limits.
-fn quota(object: &Value, limits: bool) -> String {
-    let (hard, used) = (&object["status"]["hard"], &object["status"]["used"]);
-    let mut names: Vec<&String> = hard.as_object().into_iter().flatten().map(|(name, _)| name).collect();
-    names.retain(|name| name.starts_with("limits.") == limits);
-    names.sort();
-    let one = |name: &&String| format!("{name}: {}/{}", string(&used[name.as_str()]), string(&hard[name.as_str()]));
-    names.iter().map(one).collect::<Vec<_>>().join(", ")
-}
-
 fn priority_class(object: &Value) -> Vec<Value> {
     vec![
         object["value"].clone(),
@@ -150,14 +140,6 @@ pub fn layout(group: &str, plural: &str) -> Option<Layout> {
                 ]
             },
             cells: class,
-        },
-        ("", "resourcequotas") => Layout {
-            columns: const { &[text("Request"), text("Limit"), text("Age")] },
-            cells: |o| vec![quota(o, false).into(), quota(o, true).into(), age(o)],
-        },
-        ("", "limitranges") => Layout {
-            columns: const { &[text("Created At")] },
-            cells: |o| vec![o["metadata"]["creationTimestamp"].clone()],
         },
         ("scheduling.k8s.io", "priorityclasses") => Layout {
             columns: const {

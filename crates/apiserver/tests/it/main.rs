@@ -6,6 +6,8 @@ mod cluster;
 mod definitions;
 mod durable;
 mod guide;
+mod hook;
+mod limits;
 mod lists;
 mod objects;
 mod rbac;

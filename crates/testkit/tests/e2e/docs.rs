@@ -18,6 +18,7 @@ const PAGES: [&str; 11] = [
     "guide/10-mirroring",
     "commands",
     "errors",
+    "local-cluster",
     "guide/11-cleanup",
 ];
 
