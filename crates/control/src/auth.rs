@@ -46,6 +46,10 @@ impl TokenReviewer {
     }
 
     async fn review(&self, token: &str) -> Result<SpiffeId, AuthError> {
+        // An API server refuses the question, not the token.
+        if token.is_empty() {
+            return Err(AuthError::Refused("it is empty".to_owned()));
+        }
         let spec = TokenReviewSpec { token: Some(token.to_owned()), audiences: Some(vec![AUDIENCE.to_owned()]) };
         let review = TokenReview { spec, ..Default::default() };
         let api: Api<TokenReview> = Api::all(self.client.clone());
