@@ -43,8 +43,8 @@ fn of(engine: &Engine, call: &Call, collection: &str) -> Vec<Hook> {
     if call.resource.group == "admissionregistration.k8s.io" {
         return Vec::new();
     }
-    let configurations = engine.store.list(collection, None).items;
-    configurations.into_iter().flat_map(|configuration| each(&configuration, collection == MUTATING)).collect()
+    let configurations = engine.store.list(collection, None);
+    configurations.objects().flat_map(|configuration| each(&configuration, collection == MUTATING)).collect()
 }
 
 fn each(configuration: &Object, mutates: bool) -> Vec<Hook> {

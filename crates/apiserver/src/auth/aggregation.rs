@@ -20,7 +20,7 @@ impl Engine {
     /// ClusterRole, so that the last of several writes at once sees them all.
     pub(crate) async fn aggregate_roles(&self) -> Result<(), Status> {
         for _ in 0..ROUNDS {
-            let roles = self.store.list(ROLES, None).items;
+            let roles: Vec<Object> = self.store.list(ROLES, None).objects().collect();
             let stale: Vec<Value> = roles.iter().filter_map(|role| refreshed(role, &roles)).collect();
             if stale.is_empty() {
                 break;

@@ -93,9 +93,9 @@ impl Rbac {
 
     /// The bindings that are for the user, and what their roles allow.
     fn grants(&self, user: &User, namespace: &str) -> impl Iterator<Item = (Grant, Result<Vec<Rule>, String>)> {
-        let mut bindings = self.store.list(CLUSTER_BINDINGS, None).items;
+        let mut bindings: Vec<Object> = self.store.list(CLUSTER_BINDINGS, None).objects().collect();
         if !namespace.is_empty() {
-            bindings.extend(self.store.list(BINDINGS, Some(namespace)).items);
+            bindings.extend(self.store.list(BINDINGS, Some(namespace)).objects());
         }
         let granted = bindings.into_iter().filter_map(move |binding| Grant::find(binding, user));
         granted.map(move |grant| {
