@@ -1,6 +1,7 @@
 //! What happens to an object between decoding and storing: built-in admission and webhooks.
 
 mod attempt;
+mod conditions;
 mod hooks;
 pub mod pods;
 mod review;
@@ -13,6 +14,7 @@ use futures::future::join_all;
 use serde_json::Value;
 
 pub use attempt::{ATTACH, Attempt, EVICTION, EXEC, Foreign, Operation, PORT_FORWARD, SCALE, TOKEN_REQUEST};
+pub use conditions::VARIABLES as CONDITION_VARIABLES;
 use hooks::Hook;
 use review::{Answer, Review};
 pub use webhook::Webhooks;
@@ -110,7 +112,7 @@ impl Engine {
         rounds: &mut Rounds,
     ) -> Result<Option<Value>, Status> {
         for hook in hooks {
-            let Some(review) = self.review_for(call, attempt, hook, object.as_ref()) else { continue };
+            let Some(review) = self.review_for(call, attempt, hook, object.as_ref())? else { continue };
             let answer = self.consult(hook, &review).await?;
             if let Some(answer) = answer {
                 answer.warnings.iter().for_each(|w| call.warn(w.clone()));
@@ -139,7 +141,7 @@ impl Engine {
     ) -> Result<(), Status> {
         let mut questions = Vec::new();
         for hook in hooks::validating(self, call) {
-            if let Some(review) = self.review_for(call, attempt, &hook, object) {
+            if let Some(review) = self.review_for(call, attempt, &hook, object)? {
                 questions.push((hook, review));
             }
         }
@@ -157,9 +159,15 @@ impl Engine {
     }
 
     /// The question to a webhook, if the request is one that it wants to see.
-    fn review_for(&self, call: &Call, attempt: &Attempt<'_>, hook: &Hook, object: Option<&Value>) -> Option<Review> {
+    fn review_for(
+        &self,
+        call: &Call,
+        attempt: &Attempt<'_>,
+        hook: &Hook,
+        object: Option<&Value>,
+    ) -> Result<Option<Review>, Status> {
         let objects: Vec<&Value> = [object, attempt.old.map(|old| &**old)].into_iter().flatten().collect();
-        let matched = hook.matching(self, call, attempt.operation, &objects)?;
+        let Some(matched) = hook.matching(self, call, attempt.operation, &objects) else { return Ok(None) };
         let stored = attempt.foreign.is_none();
         let shown = |object: &Value| {
             let object = Arc::new(object.clone());
@@ -167,7 +175,8 @@ impl Engine {
         };
         let old = attempt.old.map(|old| shown(old));
         let object = object.map(shown);
-        Some(Review::new(call, attempt, matched, object, old))
+        let review = Review::new(call, attempt, matched, object, old);
+        Ok(conditions::hold(hook, call, &review)?.then_some(review))
     }
 
     /// Asks one webhook; none where it fails and says that this doesn't matter.

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Attempt, rules::Matched};
 use crate::{
+    cel,
     engine::{Call, new_uid},
     object::Object,
     status::Status,
@@ -68,6 +69,12 @@ impl Review {
             request["requestSubResource"] = call.subresource.as_str().into();
         }
         Self { uid, dry_run: call.options.dry_run, matched, object, is_stored: attempt.foreign.is_none(), request }
+    }
+
+    /// The values of the variables that conditions may use, in their order.
+    pub fn variables(&self) -> [cel::Value; 3] {
+        let request = &self.request;
+        [cel::untyped(&request["object"]), cel::untyped(&request["oldObject"]), cel::untyped(request)]
     }
 
     /// The request body.

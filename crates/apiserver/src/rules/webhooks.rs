@@ -3,12 +3,14 @@
 use serde_json::{Value, json};
 
 use super::{Errors, Rules, items, list, metadata, names, set_default};
-use crate::status::FieldError;
+use crate::{admission::CONDITION_VARIABLES, cel::Program, status::FieldError};
 
 /// Mutating and validating webhook configurations.
 pub struct Webhooks;
 
 const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
+/// Kubernetes' limit for one webhook.
+const MAX_CONDITIONS: usize = 64;
 const SCOPES: [&str; 3] = ["*", "Cluster", "Namespaced"];
 
 impl Rules for Webhooks {
@@ -45,10 +47,7 @@ impl Rules for Webhooks {
             for (number, one) in list(&hook["rules"]).iter().enumerate() {
                 rule(one, &format!("{path}.rules[{number}]"), errors);
             }
-            if !list(&hook["matchConditions"]).is_empty() {
-                let text = "expressions are not evaluated here; use rules, namespaceSelector and objectSelector";
-                errors.push(FieldError::forbidden(format!("{path}.matchConditions"), text));
-            }
+            conditions(list(&hook["matchConditions"]), &format!("{path}.matchConditions"), errors);
             for field in ["namespaceSelector", "objectSelector"] {
                 metadata::selector(&hook[field], &format!("{path}.{field}"), errors);
             }
@@ -131,6 +130,36 @@ fn choices(hook: &Value, path: &str, errors: &mut Errors) {
         let text = "must include at least one of v1";
         errors.push(FieldError::invalid(field, &hook["admissionReviewVersions"], text));
     }
+}
+
+fn conditions(conditions: &[Value], path: &str, errors: &mut Errors) {
+    if conditions.len() > MAX_CONDITIONS {
+        let message = format!("Too many: {}: must have at most {MAX_CONDITIONS} items", conditions.len());
+        errors.push(FieldError { reason: "FieldValueTooMany", field: path.to_owned(), message });
+    }
+    for (index, one) in conditions.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        if conditions[..index].iter().any(|other| other["name"] == one["name"]) {
+            errors.push(FieldError::duplicate(format!("{path}.name"), &one["name"]));
+        }
+        condition(one, &path, errors);
+    }
+}
+
+fn condition(condition: &Value, path: &str, errors: &mut Errors) {
+    let (name, expression) = (&condition["name"], &condition["expression"]);
+    let mut judge = |field: &str, value: &Value, problem: &dyn Fn(&str) -> Option<String>| {
+        let field = format!("{path}.{field}");
+        match value.as_str().map(str::trim).unwrap_or_default() {
+            "" => errors.push(FieldError::required(field, "")),
+            text => errors.extend(problem(text).map(|problem| FieldError::invalid(field, value, problem))),
+        }
+    };
+    judge("name", name, &names::qualified_name);
+    judge("expression", expression, &|source| {
+        let error = Program::compile(source, &CONDITION_VARIABLES).err()?;
+        Some(format!("compilation failed: {error}"))
+    });
 }
 
 fn rule(rule: &Value, path: &str, errors: &mut Errors) {

@@ -253,3 +253,36 @@ async fn a_webhook_sees_other_versions_as_its_own_unless_it_is_exact() {
     assert_eq!(seen[0]["requestKind"]["version"], "v2");
     assert_eq!((&seen[0]["object"]["apiVersion"], &seen[0]["object"]["size"]), (&json!("example.com/v1"), &json!(3)));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conditions_say_what_a_webhook_is_asked_about() {
+    let cluster = Cluster::start().await;
+    let hook = start(|_| json!({"allowed": true})).await;
+    let conditioned = |name: &str, expression: &str| {
+        let mut configuration = rule(BOTH[1], name, &hook, &["CREATE"], "configmaps");
+        let admins = json!({"name": "admins", "expression": "request.userInfo.username == 'kubernetes-admin'"});
+        configuration["webhooks"][0]["matchConditions"] = json!([admins, {"name": "it", "expression": expression}]);
+        configuration
+    };
+    register(&cluster, conditioned("big", "has(object.data) && size(object.data) > 1")).await;
+    cluster.output("create configmap small --from-literal=a=1").await;
+    assert_eq!(hook.take_seen().len(), 0);
+    cluster.output("create configmap big --from-literal=a=1 --from-literal=b=2").await;
+    assert_eq!(hook.take_seen().len(), 1);
+    let broken =
+        cluster.client.create(&gvr::VALIDATING_WEBHOOKS, "", conditioned("bad", "objekt.x")).await.unwrap_err();
+    let expected = "webhooks[0].matchConditions[1].expression: Invalid value: \"objekt.x\": compilation failed: ";
+    assert!(broken.message.contains(expected), "{broken}");
+
+    register(&cluster, conditioned("failing", "object.spec.missing == 1")).await;
+    let said = cluster.kubectl("create configmap c").await;
+    assert!(said.err.contains("expression 'object.spec.missing == 1' resulted in error: "), "{}", said.err);
+    cluster
+        .output(
+            "patch validatingwebhookconfiguration failing --type=json -p \
+        [{\"op\":\"replace\",\"path\":\"/webhooks/0/failurePolicy\",\"value\":\"Ignore\"}]",
+        )
+        .await;
+    cluster.output("create configmap c").await;
+    assert_eq!(hook.take_seen().len(), 0);
+}
