@@ -24,12 +24,12 @@ test: ## everything: format, lints, licences, units, simulation, end to end
 	@scripts/test.sh
 
 unit: ## units and simulation only
-	$(CARGO) test --workspace --exclude lateen-testkit
+	$(CARGO) test --workspace --lib --bins --test it --test conformance
 
 e2e: ## the real thing: kubectl, namespaces, traffic
 	@scripts/setup.sh test
 	$(CARGO) build --release --package lateen-cli
-	$(CARGO) test --package lateen-testkit --test e2e -- --test-threads=1
+	$(CARGO) test --workspace --test e2e -- --test-threads=1
 
 lint: ## format, clippy, house rules
 	$(CARGO) fmt --all -- --check
@@ -37,8 +37,8 @@ lint: ## format, clippy, house rules
 	$(CARGO) xtask tidy
 
 conformance: ## Istio's behaviour as data, counted by group
-	$(CARGO) test --package lateen-testkit --test conformance -- --nocapture
-	$(CARGO) test --package lateen-proxy --lib --test it -- --nocapture resolves_as_istio_does rules_are_those_of_istio
+	$(CARGO) test --workspace --test conformance -- --nocapture
+	$(CARGO) test --workspace --lib --test it -- --nocapture resolves_as_istio_does rules_are_those_of_istio
 
 bench-mesh: ## how fast and small the mini mesh is
 	@scripts/setup.sh test

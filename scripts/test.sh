@@ -23,10 +23,11 @@ scripts/setup.sh test
 step format cargo fmt --all -- --check
 step clippy cargo clippy --workspace --all-targets --quiet -- -D warnings
 step tidy cargo xtask tidy
-step unit cargo test --workspace --exclude lateen-testkit --quiet
-step simulation cargo test --package lateen-testkit --lib --test conformance -- --nocapture
+# Every step selects the whole workspace: another selection would build the dependencies again, with other features.
+step unit cargo test --workspace --lib --bins --test it --quiet
+step simulation cargo test --workspace --test conformance -- --nocapture
 step release-build cargo build --release --package lateen-cli
-step end-to-end env LATEEN_BIN="$LATEEN" cargo test --package lateen-testkit --test e2e -- --test-threads=1 --nocapture
+step end-to-end env LATEEN_BIN="$LATEEN" cargo test --workspace --test e2e -- --test-threads=1 --nocapture
 
 count() { # count WORD: sum of "N WORD" over all closing lines of the test runner
   cat "$log"/*.log | sed -n "s/^test result: .*[^0-9]\([0-9][0-9]*\) $1.*/\1/p" | awk '{s += $1} END {print s + 0}'
