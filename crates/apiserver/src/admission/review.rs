@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::{Attempt, rules::Matched};
 use crate::{
-    cel,
+    auth, cel,
     engine::{Call, new_uid},
     object::Object,
     status::Status,
@@ -58,11 +58,9 @@ impl Review {
             "dryRun": call.options.dry_run,
             "options": attempt.options,
         });
-        // A namespace lies in itself.
-        let own = &*call.resource.collection == "/namespaces";
-        let namespace = if own { &call.name } else { &call.namespace };
+        let namespace = auth::place(&call.resource.group, &call.resource.plural, &call.namespace, &call.name);
         if !namespace.is_empty() {
-            request["namespace"] = namespace.as_str().into();
+            request["namespace"] = namespace.into();
         }
         if !call.subresource.is_empty() {
             request["subResource"] = call.subresource.as_str().into();

@@ -48,6 +48,11 @@ impl Action<'_> {
     }
 }
 
+/// The namespace that a request is for. A namespace lies in itself, so that a role of a namespace can be about it.
+pub(crate) fn place<'a>(group: &str, resource: &str, namespace: &'a str, name: &'a str) -> &'a str {
+    if group.is_empty() && resource == "namespaces" { name } else { namespace }
+}
+
 /// Kubernetes' words for a refusal; `why` says what went wrong while deciding, if anything.
 pub fn refusal(user: &User, action: &Action<'_>, why: &str) -> Status {
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };

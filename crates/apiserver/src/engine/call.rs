@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     apply::{self, Writer},
-    auth::{Action, User},
+    auth::{self, Action, User},
     registry::{Resource, Version},
     selector::{FieldSelector, LabelSelector},
     status::{FieldError, Status},
@@ -128,14 +128,13 @@ impl Call {
 
     /// The request as access rules see it.
     pub fn action<'a>(&'a self, verb: &'a str) -> Action<'a> {
-        // A namespace lies in itself, so that a role of a namespace can be about it.
-        let own = &*self.resource.collection == "/namespaces";
+        let resource = &self.resource;
         Action {
             verb,
-            group: &self.resource.group,
-            resource: &self.resource.plural,
+            group: &resource.group,
+            resource: &resource.plural,
             subresource: &self.subresource,
-            namespace: if own { &self.name } else { &self.namespace },
+            namespace: auth::place(&resource.group, &resource.plural, &self.namespace, &self.name),
             name: &self.name,
             path: "",
         }

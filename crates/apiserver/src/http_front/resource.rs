@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::{Incoming, body, path::Target, query::Query, respond, watch};
 use crate::{
     admission::{self, Foreign},
-    auth::Action,
+    auth::{self, Action},
     engine::{Call, DeleteOptions, Engine, Item, ListResult, ScaleChange, WriteOptions},
     object::{self, Object},
     patch::PatchType,
@@ -118,9 +118,7 @@ fn authorize(engine: &Engine, incoming: &Incoming, target: &Target, verb: &str, 
     let collection = matches!(verb, "list" | "watch" | "deletecollection") && target.name.is_empty();
     let one = if collection { query.single_name() } else { None };
     let name = one.as_deref().unwrap_or(&target.name);
-    // A namespace lies in itself, so that a role of a namespace can be about it.
-    let own = gvr.group.is_empty() && gvr.resource == "namespaces";
-    let namespace = if own { &target.name } else { &target.namespace };
+    let namespace = auth::place(&gvr.group, &gvr.resource, &target.namespace, &target.name);
     let subresource = &target.subresource;
     let action = Action { verb, group: &gvr.group, resource: &gvr.resource, subresource, namespace, name, path: "" };
     engine.rbac.check(&incoming.user, &action)
