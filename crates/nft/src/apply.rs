@@ -66,6 +66,12 @@ pub fn apply(ruleset: &Ruleset) -> Result<(), Error> {
     transact(&open()?, batch, ruleset)
 }
 
+/// Makes `new` of what [`apply`] or this made of `old`, in one transaction. Unlike `apply`, it keeps the content of
+/// the sets that both have. An error leaves `old` in place.
+pub fn update(old: &Ruleset, new: &Ruleset) -> Result<(), Error> {
+    transact(&open()?, encode::update(old, new)?, new)
+}
+
 /// Removes a table; it is no error when there is none.
 pub fn delete_table(family: Family, name: &str) -> Result<(), Error> {
     let socket = open()?;
@@ -172,6 +178,7 @@ fn describe(part: Part, ruleset: &Ruleset) -> String {
         Part::Frame => "the transaction".to_owned(),
         Part::Table(t) => format!("table {}", name(t)),
         Part::Map(t, m) => format!("map {} of table {}", ruleset.tables[t].maps[m].name, name(t)),
+        Part::Set(t, s) => format!("set {} of table {}", ruleset.tables[t].sets[s].name, name(t)),
         Part::Chain(t, c) => format!("chain {} of table {}", ruleset.tables[t].chains[c].name, name(t)),
         Part::Rule(t, c, r) => {
             let chain = &ruleset.tables[t].chains[c];

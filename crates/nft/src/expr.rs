@@ -186,6 +186,20 @@ pub enum Expr {
         /// Whether the map's addresses are IPv6.
         v6: bool,
     },
+    /// `ip saddr @name`: the source address is in a [`crate::SourceSet`] of the same table.
+    SourceInSet {
+        /// Name of the set.
+        set: String,
+        /// Whether the set's addresses are IPv6.
+        v6: bool,
+    },
+    /// `update @name { ip saddr }`: puts the source address into a [`crate::SourceSet`], or makes its time begin anew.
+    RememberSource {
+        /// Name of the set.
+        set: String,
+        /// Whether the set's addresses are IPv6.
+        v6: bool,
+    },
     /// `counter`
     Counter,
     /// `redirect to :port`
@@ -194,6 +208,8 @@ pub enum Expr {
     Dnat(SocketAddr),
     /// `dnat to numgen ... mod n map { 0 : addr . port, ... }`; targets are of one family
     DnatSpread(Spread, Vec<SocketAddr>),
+    /// `numgen ... mod n vmap { 0 : goto chain, ... }`
+    GotoSpread(Spread, Vec<String>),
     /// `snat to addr`
     Snat(IpAddr),
     /// `masquerade`

@@ -4,7 +4,7 @@ use std::fmt::{self, Display, Formatter, Write};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::expr::{Dir, Expr, Op, Owner, Ports, Spread, Verdict};
-use crate::table::{Base, MapKey, Policy, Rule, Ruleset, Table, VerdictMap};
+use crate::table::{Base, MapKey, Policy, Rule, Ruleset, SourceSet, Table, VerdictMap};
 
 impl Ruleset {
     /// The whole ruleset as a script for `nft -f`, which replaces the content of each table.
@@ -26,6 +26,9 @@ impl Table {
         }
         for map in &self.maps {
             let _ = writeln!(out, "add map {table} {map}");
+        }
+        for set in &self.sets {
+            let _ = writeln!(out, "add set {table} {set}");
         }
         for chain in &self.chains {
             for rule in &chain.rules {
@@ -60,6 +63,14 @@ impl Display for VerdictMap {
             write!(f, " }} ;")?;
         }
         write!(f, " }}")
+    }
+}
+
+impl Display for SourceSet {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let addr = if self.v6 { "ipv6_addr" } else { "ipv4_addr" };
+        let seconds = self.timeout.as_secs();
+        write!(f, "{} {{ type {addr} ; flags dynamic,timeout ; timeout {seconds}s ; }}", self.name)
     }
 }
 
@@ -127,18 +138,24 @@ fn ip_word(v6: bool) -> &'static str {
     if v6 { "ip6" } else { "ip" }
 }
 
-fn render_spread(f: &mut Formatter<'_>, spread: Spread, targets: &[SocketAddr]) -> fmt::Result {
-    let how = match spread {
-        Spread::Random => "random",
-        Spread::Inc => "inc",
-    };
-    let ip = ip_word(targets.first().is_some_and(SocketAddr::is_ipv6));
-    write!(f, "dnat {ip} to numgen {how} mod {} map {{ ", targets.len())?;
-    for (i, target) in targets.iter().enumerate() {
-        let comma = if i == 0 { "" } else { ", " };
-        write!(f, "{comma}{i} : {} . {}", target.ip(), target.port())?;
+impl Display for Spread {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Spread::Random => "random",
+            Spread::Inc => "inc",
+        })
     }
-    write!(f, " }}")
+}
+
+/// `0 : first, 1 : second, ...`
+fn numbered(values: impl Iterator<Item = String>) -> String {
+    values.enumerate().map(|(i, value)| format!("{i} : {value}")).collect::<Vec<_>>().join(", ")
+}
+
+fn render_spread(f: &mut Formatter<'_>, spread: Spread, targets: &[SocketAddr]) -> fmt::Result {
+    let ip = ip_word(targets.first().is_some_and(SocketAddr::is_ipv6));
+    let list = numbered(targets.iter().map(|target| format!("{} . {}", target.ip(), target.port())));
+    write!(f, "dnat {ip} to numgen {spread} mod {} map {{ {list} }}", targets.len())
 }
 
 impl Display for Expr {
@@ -169,10 +186,16 @@ impl Display for Expr {
             Expr::DestinationMap { map, v6 } => {
                 write!(f, "{} daddr . meta l4proto . th dport vmap @{map}", ip_word(*v6))
             }
+            Expr::SourceInSet { set, v6 } => write!(f, "{} saddr @{set}", ip_word(*v6)),
+            Expr::RememberSource { set, v6 } => write!(f, "update @{set} {{ {} saddr }}", ip_word(*v6)),
             Expr::Counter => f.write_str("counter"),
             Expr::Redirect(port) => write!(f, "redirect to :{port}"),
             Expr::Dnat(to) => write!(f, "dnat {} to {to}", ip_word(to.is_ipv6())),
             Expr::DnatSpread(spread, targets) => render_spread(f, *spread, targets),
+            Expr::GotoSpread(spread, chains) => {
+                let list = numbered(chains.iter().map(|chain| format!("goto {chain}")));
+                write!(f, "numgen {spread} mod {} vmap {{ {list} }}", chains.len())
+            }
             Expr::Snat(to) => write!(f, "snat {} to {to}", ip_word(matches!(to, IpAddr::V6(_)))),
             Expr::Masquerade => f.write_str("masquerade"),
             Expr::Tproxy { v6, port } => write!(f, "tproxy {} to :{port}", ip_word(*v6)),

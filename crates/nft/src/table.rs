@@ -1,6 +1,7 @@
 //! Tables, chains, maps and rules.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use crate::expr::{Expr, L4, Verdict};
 
@@ -210,6 +211,17 @@ pub struct VerdictMap {
     pub entries: Vec<(MapKey, Verdict)>,
 }
 
+/// A named set of client addresses that rules put there; each is forgotten after a time.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct SourceSet {
+    /// Name within the table.
+    pub name: String,
+    /// Whether its addresses are IPv6.
+    pub v6: bool,
+    /// How long an address stays after it was last put there.
+    pub timeout: Duration,
+}
+
 /// A table of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Table {
@@ -219,6 +231,8 @@ pub struct Table {
     pub name: String,
     /// Named maps.
     pub maps: Vec<VerdictMap>,
+    /// Named sets of client addresses.
+    pub sets: Vec<SourceSet>,
     /// Chains; a rule may jump to any of them.
     pub chains: Vec<Chain>,
 }
@@ -226,7 +240,7 @@ pub struct Table {
 impl Table {
     /// An empty table.
     pub fn new(family: Family, name: impl Into<String>) -> Table {
-        Table { family, name: name.into(), maps: Vec::new(), chains: Vec::new() }
+        Table { family, name: name.into(), maps: Vec::new(), sets: Vec::new(), chains: Vec::new() }
     }
 
     /// Adds a chain.
@@ -240,6 +254,13 @@ impl Table {
     #[must_use]
     pub fn map(mut self, map: VerdictMap) -> Table {
         self.maps.push(map);
+        self
+    }
+
+    /// Adds a named set of client addresses.
+    #[must_use]
+    pub fn set(mut self, set: SourceSet) -> Table {
+        self.sets.push(set);
         self
     }
 }

@@ -8,6 +8,7 @@ pub(crate) enum Part {
     Frame,
     Table(usize),
     Map(usize, usize),
+    Set(usize, usize),
     Chain(usize, usize),
     Rule(usize, usize, usize),
 }

@@ -4,6 +4,7 @@ mod message;
 mod number;
 mod rule;
 mod ruleset;
+mod set;
 
 pub(crate) use message::{Batch, Part};
-pub(crate) use ruleset::{Mode, delete_table, replace};
+pub(crate) use ruleset::{Mode, delete_table, replace, update};

@@ -15,9 +15,13 @@ pub(crate) mod msg {
     pub(crate) const NEW_TABLE: u16 = 0;
     pub(crate) const DEL_TABLE: u16 = 2;
     pub(crate) const NEW_CHAIN: u16 = 3;
+    pub(crate) const DEL_CHAIN: u16 = 5;
     pub(crate) const NEW_RULE: u16 = 6;
+    pub(crate) const DEL_RULE: u16 = 8;
     pub(crate) const NEW_SET: u16 = 9;
+    pub(crate) const DEL_SET: u16 = 11;
     pub(crate) const NEW_SET_ELEM: u16 = 12;
+    pub(crate) const DEL_SET_ELEM: u16 = 14;
 }
 
 /// Attributes of tables, chains, rules, sets and their elements.
@@ -44,7 +48,10 @@ pub(crate) mod attr {
     pub(crate) const SET_KEY_LEN: u16 = 5;
     pub(crate) const SET_DATA_TYPE: u16 = 6;
     pub(crate) const SET_DATA_LEN: u16 = 7;
+    pub(crate) const SET_DESC: u16 = 9;
     pub(crate) const SET_ID: u16 = 10;
+    pub(crate) const SET_TIMEOUT: u16 = 11;
+    pub(crate) const DESC_SIZE: u16 = 1;
     pub(crate) const ELEMS_TABLE: u16 = 1;
     pub(crate) const ELEMS_SET: u16 = 2;
     pub(crate) const ELEMS_LIST: u16 = 3;
@@ -61,6 +68,10 @@ pub(crate) const TABLE_F_OWNER: u32 = 2;
 pub(crate) const SET_F_ANONYMOUS: u32 = 1;
 pub(crate) const SET_F_CONSTANT: u32 = 2;
 pub(crate) const SET_F_MAP: u32 = 8;
+pub(crate) const SET_F_TIMEOUT: u32 = 0x10;
+/// Rules may add elements.
+pub(crate) const SET_F_DYNAMIC: u32 = 0x20;
+pub(crate) const DYNSET_UPDATE: u32 = 1;
 pub(crate) const DATA_TYPE_VERDICT: u32 = 0xffff_ff00;
 
 /// Data types as the `nft` tool numbers them, so that it can list our sets.

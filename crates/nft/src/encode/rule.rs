@@ -1,16 +1,17 @@
 //! One rule as the kernel's small register program.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use ipnet::IpNet;
 
 use crate::apply::{Error, resolve_group, resolve_user};
-use crate::expr::{Dir, Expr, L4, Op, Ports, Spread, Verdict};
+use crate::expr::{Dir, Expr, L4, Op, Ports, Verdict};
 use crate::table::{Family, Rule, Table};
 
 use super::message::{Attrs, Batch, Part};
 use super::number::*;
 use super::ruleset;
+use super::set::Data;
 
 /// Adds the messages for one rule: its anonymous sets first.
 pub(super) fn put(batch: &mut Batch, part: Part, table: &Table, chain: &str, rule: &Rule) -> Result<(), Error> {
@@ -35,17 +36,15 @@ pub(super) fn address_bytes(addr: IpAddr) -> Vec<u8> {
     }
 }
 
-struct Program<'a> {
-    batch: &'a mut Batch,
-    part: Part,
-    table: &'a Table,
+pub(super) struct Program<'a> {
+    pub(super) batch: &'a mut Batch,
+    pub(super) part: Part,
+    pub(super) table: &'a Table,
     out: Attrs<'a>,
     /// What the tests so far have settled about the packet.
     v6: Option<bool>,
     l4: Option<L4>,
 }
-
-const ANONYMOUS: &str = "__set%d";
 
 impl Program<'_> {
     fn expr(&mut self, expr: &Expr) -> Result<(), Error> {
@@ -68,6 +67,7 @@ impl Program<'_> {
             Expr::CtStatusDnat => self.ct_bits(ct::STATUS, ct::STATUS_DST_NAT),
             Expr::FibDaddrLocal => self.fib_local(),
             Expr::DestinationMap { map, v6 } => self.destination_map(map, *v6),
+            Expr::SourceInSet { set, v6 } => self.source_in_set(set, *v6),
             other => self.statement(other)?,
         }
         Ok(())
@@ -86,7 +86,9 @@ impl Program<'_> {
                 self.immediate(reg::R2, &to.port().to_be_bytes());
                 self.nat(NAT_DNAT, to.is_ipv6(), reg::R1, Some(reg::R2));
             }
-            Expr::DnatSpread(spread, targets) => self.spread(*spread, targets)?,
+            Expr::DnatSpread(spread, targets) => self.dnat_spread(*spread, targets)?,
+            Expr::GotoSpread(spread, chains) => self.goto_spread(*spread, chains)?,
+            Expr::RememberSource { set, v6 } => self.remember_source(set, *v6),
             Expr::Snat(to) => {
                 self.need_family(to.is_ipv6());
                 self.immediate(reg::R1, &address_bytes(*to));
@@ -127,7 +129,7 @@ impl Program<'_> {
         Ok(())
     }
 
-    fn op(&mut self, name: &str, fill: impl FnOnce(&mut Attrs<'_>)) {
+    pub(super) fn op(&mut self, name: &str, fill: impl FnOnce(&mut Attrs<'_>)) {
         self.out.nest(attr::LIST_ELEM, |a| {
             a.text(attr::EXPR_NAME, name);
             a.nest(attr::EXPR_DATA, fill);
@@ -180,7 +182,7 @@ impl Program<'_> {
         });
     }
 
-    fn payload(&mut self, register: u32, base: u32, offset: u32, len: u32) {
+    pub(super) fn payload(&mut self, register: u32, base: u32, offset: u32, len: u32) {
         self.op("payload", |a| {
             a.be32(1, register);
             a.be32(2, base);
@@ -200,7 +202,7 @@ impl Program<'_> {
         self.compare(Op::Ne, &[0; 4]);
     }
 
-    fn need_family(&mut self, v6: bool) {
+    pub(super) fn need_family(&mut self, v6: bool) {
         if self.table.family == Family::Inet && self.v6 != Some(v6) {
             self.meta_is(meta::NFPROTO, Op::Eq, &[nfproto(v6)]);
             self.v6 = Some(v6);
@@ -238,9 +240,9 @@ impl Program<'_> {
                 a.nest(4, |a| a.bytes(attr::DATA_VALUE, &last.to_be_bytes()));
             }),
             Ports::Set(ports) => {
-                let keys = ports.iter().map(|p| (p.to_be_bytes().to_vec(), None)).collect();
-                let id = self.anonymous_set(data_type::INET_SERVICE, 2, None, keys);
-                self.lookup(id, None, op);
+                let keys = ports.iter().map(|p| (p.to_be_bytes().to_vec(), Data::None)).collect();
+                let id = self.anonymous_set((data_type::INET_SERVICE, 2), None, keys);
+                self.lookup(id, reg::R1, None, op);
             }
         }
     }
@@ -269,7 +271,7 @@ impl Program<'_> {
     }
 
     /// Translates to what the registers hold; the family was settled before they were loaded.
-    fn nat(&mut self, kind: u32, v6: bool, addr: u32, port: Option<u32>) {
+    pub(super) fn nat(&mut self, kind: u32, v6: bool, addr: u32, port: Option<u32>) {
         self.op("nat", |a| {
             a.be32(1, kind);
             a.be32(2, u32::from(nfproto(v6)));
@@ -278,92 +280,6 @@ impl Program<'_> {
                 a.be32(5, port);
             }
         });
-    }
-
-    fn spread(&mut self, spread: Spread, targets: &[SocketAddr]) -> Result<(), Error> {
-        let Some(v6) = targets.first().map(SocketAddr::is_ipv6) else {
-            return Err(Error::NoTarget);
-        };
-        if targets.iter().any(|t| t.is_ipv6() != v6) {
-            return Err(Error::MixedTargets);
-        }
-        self.need_family(v6);
-        let address = if v6 { data_type::IPV6_ADDR } else { data_type::IPV4_ADDR };
-        let words = if v6 { 4 } else { 1 };
-        let data = ((address << data_type::CONCAT_BITS) | data_type::INET_SERVICE, words * 4 + 4);
-        let entries = targets.iter().enumerate().map(|(i, to)| {
-            let mut value = address_bytes(to.ip());
-            value.extend_from_slice(&to.port().to_be_bytes());
-            value.extend_from_slice(&[0, 0]);
-            ((i as u32).to_ne_bytes().to_vec(), Some(value))
-        });
-        let entries = entries.collect();
-        let id = self.anonymous_set(data_type::INTEGER, 4, Some(data), entries);
-        let modulus = targets.len() as u32;
-        self.op("numgen", |a| {
-            a.be32(1, reg::WORD0);
-            a.be32(2, modulus);
-            a.be32(3, u32::from(spread == Spread::Random));
-        });
-        self.lookup(id, Some(reg::WORD0 + 1), Op::Eq);
-        self.nat(NAT_DNAT, v6, reg::WORD0 + 1, Some(reg::WORD0 + 1 + words));
-        Ok(())
-    }
-
-    fn lookup(&mut self, id: u32, into: Option<u32>, op: Op) {
-        let source = if into.is_some() { reg::WORD0 } else { reg::R1 };
-        self.op("lookup", |a| {
-            a.text(1, ANONYMOUS);
-            a.be32(2, source);
-            if let Some(into) = into {
-                a.be32(3, into);
-            }
-            a.be32(4, id);
-            if op == Op::Ne {
-                a.be32(5, 1);
-            }
-        });
-    }
-
-    /// Adds a set, or a map when `data` names type and length of its values, and returns its identifier.
-    fn anonymous_set(
-        &mut self,
-        key_type: u32,
-        key_len: u32,
-        data: Option<(u32, u32)>,
-        entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
-    ) -> u32 {
-        let id = self.batch.set_id();
-        let (table, family) = (self.table, self.table.family.number());
-        self.batch.push(self.part, msg::NEW_SET, NLM_F_CREATE | NLM_F_EXCL, family, |a| {
-            a.text(attr::SET_TABLE, &table.name);
-            a.text(attr::SET_NAME, ANONYMOUS);
-            let map = if data.is_some() { SET_F_MAP } else { 0 };
-            a.be32(attr::SET_FLAGS, SET_F_ANONYMOUS | SET_F_CONSTANT | map);
-            a.be32(attr::SET_KEY_TYPE, key_type);
-            a.be32(attr::SET_KEY_LEN, key_len);
-            if let Some((kind, len)) = data {
-                a.be32(attr::SET_DATA_TYPE, kind);
-                a.be32(attr::SET_DATA_LEN, len);
-            }
-            a.be32(attr::SET_ID, id);
-        });
-        self.batch.push(self.part, msg::NEW_SET_ELEM, NLM_F_CREATE, family, |a| {
-            a.text(attr::ELEMS_TABLE, &table.name);
-            a.text(attr::ELEMS_SET, ANONYMOUS);
-            a.be32(attr::ELEMS_SET_ID, id);
-            a.nest(attr::ELEMS_LIST, |a| {
-                for (key, value) in &entries {
-                    a.nest(attr::LIST_ELEM, |a| {
-                        a.nest(attr::ELEM_KEY, |a| a.bytes(attr::DATA_VALUE, key));
-                        if let Some(value) = value {
-                            a.nest(attr::ELEM_DATA, |a| a.bytes(attr::DATA_VALUE, value));
-                        }
-                    });
-                }
-            });
-        });
-        id
     }
 
     fn verdict(&mut self, verdict: &Verdict) {
@@ -379,7 +295,7 @@ fn nfproto(v6: bool) -> u8 {
 }
 
 /// Offset and length of an address in its header.
-fn address_place(dir: Dir, v6: bool) -> (u32, u32) {
+pub(super) fn address_place(dir: Dir, v6: bool) -> (u32, u32) {
     match (dir, v6) {
         (Dir::Src, false) => (12, 4),
         (Dir::Dst, false) => (16, 4),

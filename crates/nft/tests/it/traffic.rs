@@ -27,6 +27,10 @@ pub const TESTS: &[(&str, fn())] = &[
     ("apply_replaces_what_was_there", replaces),
     ("a_refused_rule_changes_nothing_and_is_named", refused),
     ("an_owned_table_ends_with_its_owner", owned),
+    ("a_client_stays_where_it_was_sent_also_after_an_update", stays),
+    ("an_update_takes_away_what_is_no_longer_wanted", update_removes),
+    ("an_update_of_rules_that_others_removed_is_refused", update_of_nothing),
+    ("a_forgotten_flow_is_translated_anew", forget_flow),
     ("every_expression_is_accepted", everything),
     ("deleting_a_missing_table_is_fine", delete_missing),
 ];
@@ -184,6 +188,108 @@ fn spread_v6() {
     with(nat_output(vec![rule.into()]), || assert_eq!(spread_over("[::1]:80", &listeners).len(), 2));
 }
 
+/// A spread that remembers its clients for a minute.
+fn sticky(targets: &[SocketAddr], more: Option<u16>) -> Ruleset {
+    let (mut choice, mut ends, mut sets) = (Chain::new("choice"), Vec::new(), Vec::new());
+    let mut names = Vec::new();
+    for (i, target) in targets.iter().enumerate() {
+        let (set, end) = (format!("clients/{i}"), format!("end/{i}"));
+        choice.push([Expr::SourceInSet { set: set.clone(), v6: false }, Expr::goto(&end)]);
+        let remember = Expr::RememberSource { set: set.clone(), v6: false };
+        ends.push(Chain::new(&end).rule([remember, Expr::L4Proto(L4::Tcp), Expr::Dnat(*target)]));
+        sets.push(SourceSet { name: set, v6: false, timeout: Duration::from_secs(60) });
+        names.push(end);
+    }
+    choice.push([Expr::GotoSpread(Spread::Random, names)]);
+    let service = Expr::daddr(Op::Eq, net("127.96.0.1/32"));
+    let mut rules: Vec<Rule> = vec![[service, Expr::dport(L4::Tcp, 80), Expr::goto("choice")].into()];
+    rules.extend(more.map(|port| [Expr::dport(L4::Tcp, port), Expr::Dnat(targets[0])].into()));
+    let mut table = nat_output(rules);
+    table.chains.push(choice);
+    table.chains.extend(ends);
+    table.sets = sets;
+    table.into()
+}
+
+fn stays() {
+    let listeners: Vec<_> = (1..6).map(|i| TcpListener::bind((format!("127.0.4.{i}"), 0)).expect("listen")).collect();
+    let targets: Vec<_> = listeners.iter().map(|l| l.local_addr().expect("addr")).collect();
+    let first = sticky(&targets, None);
+    apply(&first).expect("apply");
+    let before = spread_over("127.96.0.1:80", &listeners);
+    assert_eq!(before.len(), 1, "one client, one target");
+    let second = sticky(&targets, Some(8181));
+    update(&first, &second).expect("update");
+    assert!(reaches("127.0.0.9:8181"), "the new rule holds");
+    assert!(spread_over("127.96.0.1:80", &listeners).is_subset(&BTreeSet::from([0, before.first().copied().expect("one")])));
+    update(&second, &first).expect("update back");
+    assert_eq!(spread_over("127.96.0.1:80", &listeners), before);
+    apply(&first).expect("apply anew");
+    let all = (0..40).fold(BTreeSet::new(), |mut seen, _| {
+        apply(&first).expect("apply");
+        seen.extend(spread_over("127.96.0.1:80", &listeners));
+        seen
+    });
+    assert!(all.len() > 1, "nobody is remembered where everything is replaced");
+    delete_table(Family::Inet, TABLE).expect("delete");
+}
+
+fn update_removes() {
+    let (_listener, port) = listen();
+    let map = |to: &str| VerdictMap {
+        name: "services".into(),
+        v6: false,
+        entries: vec![(key("127.96.0.1", 80), Verdict::Goto(to.into()))],
+    };
+    let lookup = || vec![[Expr::DestinationMap { map: "services".into(), v6: false }].into()];
+    let end = |name: &str, port| Chain::new(name).rule([Expr::L4Proto(L4::Tcp), Expr::Redirect(port)]);
+    let one = Ruleset::from(nat_output(lookup()).map(map("a")).chain(end("a", port)).chain(end("gone", 1)));
+    let two = Ruleset::from(nat_output(lookup()).map(map("b")).chain(end("b", 1)));
+    let none = Ruleset::from(nat_output(vec![]));
+    apply(&one).expect("apply");
+    assert!(reaches("127.96.0.1:80"));
+    update(&one, &two).expect("to another chain");
+    assert!(!reaches("127.96.0.1:80"));
+    update(&two, &one).expect("and back");
+    assert!(reaches("127.96.0.1:80"));
+    update(&one, &none).expect("to nothing");
+    assert!(!reaches("127.96.0.1:80"));
+    update(&none, &Ruleset::default()).expect("without table");
+    assert!(update(&one, &none).is_err(), "there is no table any more");
+}
+
+fn update_of_nothing() {
+    let rules = Ruleset::from(nat_output(vec![]).chain(Chain::new("x")));
+    let error = update(&rules, &rules).expect_err("there is no such table").to_string();
+    assert!(error.contains("table lateen-test"), "{error}");
+}
+
+fn forget_flow() {
+    let (old, new) = (UdpSocket::bind("127.0.5.1:0").expect("bind"), UdpSocket::bind("127.0.5.2:0").expect("bind"));
+    let to = |socket: &UdpSocket| {
+        let target = socket.local_addr().expect("addr");
+        let service = Expr::daddr(Op::Eq, net("127.96.0.1/32"));
+        Ruleset::from(nat_output(vec![[service, Expr::dport(L4::Udp, 53), Expr::Dnat(target)].into()]))
+    };
+    let client = UdpSocket::bind("127.0.0.1:0").expect("bind");
+    for socket in [&old, &new] {
+        socket.set_nonblocking(true).expect("nonblocking");
+    }
+    let got = |socket: &UdpSocket| {
+        client.send_to(b"x", "127.96.0.1:53").expect("send");
+        socket.recv_from(&mut [0; 8]).is_ok()
+    };
+    apply(&to(&old)).expect("apply");
+    assert!(got(&old));
+    apply(&to(&new)).expect("apply");
+    assert!(got(&old), "the kernel goes on with the flow that it tracks");
+    let gone = old.local_addr().expect("addr");
+    let count = conntrack::forget(L4::Udp, false, |flow| flow.answers == gone).expect("forget");
+    assert_eq!(count, 1);
+    assert!(got(&new));
+    delete_table(Family::Inet, TABLE).expect("delete");
+}
+
 fn key(addr: &str, port: u16) -> MapKey {
     MapKey { addr: addr.parse().expect("address"), l4: L4::Tcp, port }
 }
@@ -285,8 +391,13 @@ fn everything() {
         entries: vec![(MapKey { addr: "fd00::1".parse().expect("addr"), l4: L4::Udp, port: 53 }, Verdict::Accept)],
     };
     let by_map = Chain::new("end").rule([Expr::DestinationMap { map: "six".into(), v6: true }]);
-    let mut table = Table::new(Family::Inet, TABLE).map(v6);
-    table.chains = vec![by_map, filter, post, pre, mangle, route, raw];
+    let clients = SourceSet { name: "clients".into(), v6: true, timeout: Duration::from_secs(10) };
+    let choice = Chain::new("choice")
+        .rule([Expr::SourceInSet { set: "clients".into(), v6: true }, Expr::goto("end")])
+        .rule([Expr::RememberSource { set: "clients".into(), v6: true }])
+        .rule([Expr::GotoSpread(Spread::Inc, vec!["end".into(), "end".into()])]);
+    let mut table = Table::new(Family::Inet, TABLE).map(v6).set(clients);
+    table.chains = vec![by_map, choice, filter, post, pre, mangle, route, raw];
     let script = table.render();
     with(table, || {});
     nft_accepts(&script);
