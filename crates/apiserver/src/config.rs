@@ -47,7 +47,7 @@ impl Config {
             service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
             node_ports: (30000, 32767),
             secure_port: 6443,
-            advertise_address: Ipv4Addr::LOCALHOST,
+            advertise_address: Ipv4Addr::new(10, 244, 0, 1),
             issuer: "https://kubernetes.default.svc.cluster.local".to_owned(),
             runtime: None,
             dialer: Arc::new(TcpDialer),

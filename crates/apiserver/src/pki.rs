@@ -113,7 +113,7 @@ fn ca(home: &Path) -> Result<(String, Issuer<'static, KeyPair>), PkiError> {
     Ok((pem, Issuer::new(params, key)))
 }
 
-fn server_params(address: Ipv4Addr) -> Result<CertificateParams, PkiError> {
+fn server_params(addresses: &[Ipv4Addr]) -> Result<CertificateParams, PkiError> {
     let names = [
         "kubernetes",
         "kubernetes.default",
@@ -123,8 +123,8 @@ fn server_params(address: Ipv4Addr) -> Result<CertificateParams, PkiError> {
     ];
     let mut params = CertificateParams::new(names.map(str::to_owned).to_vec())?;
     params.distinguished_name.push(DnType::CommonName, "kube-apiserver");
-    for ip in [Ipv4Addr::LOCALHOST, address] {
-        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(ip)));
+    for ip in [Ipv4Addr::LOCALHOST].iter().chain(addresses) {
+        params.subject_alt_names.push(SanType::IpAddress(IpAddr::V4(*ip)));
     }
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     window(&mut params, YEAR);
@@ -141,8 +141,8 @@ fn admin_params() -> CertificateParams {
 }
 
 impl Pki {
-    /// Reads what is in `home` and makes what is not. `address` is `kubernetes.default`'s.
-    pub fn open(home: &Path, address: Ipv4Addr) -> Result<Self, PkiError> {
+    /// Reads what is in `home` and makes what is not. `addresses` are the API server's own, besides loopback.
+    pub fn open(home: &Path, addresses: &[Ipv4Addr]) -> Result<Self, PkiError> {
         let (ca_pem, issuer) = ca(home)?;
         let key_path = home.join("sa.key");
         let account_key = match read(&key_path)? {
@@ -154,7 +154,7 @@ impl Pki {
             }
         };
         let server_key = KeyPair::generate()?;
-        let server = server_params(address)?.signed_by(&server_key, &issuer)?;
+        let server = server_params(addresses)?.signed_by(&server_key, &issuer)?;
         let admin_key = KeyPair::generate()?;
         let admin = admin_params().signed_by(&admin_key, &issuer)?;
         Ok(Self {

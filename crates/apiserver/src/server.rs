@@ -56,12 +56,12 @@ impl Server {
             .map_err(|source| ServerError::Home { path: home.clone(), source })?;
         let store = Store::open(&home.join("cluster.redb"), config.watch_history)?;
         let first = u32::from(config.service_cidr.network()) + 1;
-        let pki = Pki::open(&home, first.into())?;
+        let pki = Pki::open(&home, &[first.into(), config.advertise_address])?;
         let tokens = Tokens::new(&pki.account_key, config.issuer.clone())
             .map_err(|e| PkiError::Damaged { path: home.join("sa.key"), text: e.to_string() })?;
         let engine = Engine::new(store, config, tokens);
         let server = Self { engine: Arc::new(engine), pki: Arc::new(pki) };
-        server.engine.bootstrap(&server.client()).await?;
+        Box::pin(server.engine.bootstrap(&server.client())).await?;
         Ok(server)
     }
 

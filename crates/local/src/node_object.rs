@@ -11,6 +11,8 @@ use crate::clock::{micro_stamp, stamp};
 use crate::network::NODE_IP;
 use crate::{KUBELET_VERSION, NODE_NAME};
 
+/// The zone that the node is in.
+pub(crate) const ZONE: &str = "local";
 const BEAT: Duration = Duration::from_secs(10);
 const LEASE_SECONDS: u64 = 40;
 const LEASE_NAMESPACE: &str = "kube-node-lease";
@@ -47,7 +49,7 @@ pub(crate) async fn register(client: &Client, machine: Machine) -> Result<Arc<Va
         "beta.kubernetes.io/arch": architecture(),
         "node-role.kubernetes.io/control-plane": "",
         "topology.kubernetes.io/region": "local",
-        "topology.kubernetes.io/zone": "local",
+        "topology.kubernetes.io/zone": ZONE,
     });
     let node = json!({
         "apiVersion": "v1",

@@ -77,10 +77,11 @@ impl Engine {
         if self.store.latest(&Self::key(call)).is_some() {
             return Err(call.already_exists());
         }
+        let allocated = self.allocate(call, &mut object, None)?;
         if call.options.dry_run {
+            self.addresses.give_back(&allocated);
             return Ok(convert::present(&call.resource, &call.version, &object.into()));
         }
-        let allocated = self.allocate(call, &mut object)?;
         let stored = self.put(call, 0, object).await;
         if stored.is_err() {
             self.addresses.give_back(&allocated);
@@ -89,11 +90,16 @@ impl Engine {
     }
 
     /// Gives a Service the addresses and ports it asks for or needs.
-    pub(super) fn allocate(&self, call: &Call, object: &mut Value) -> Result<super::addresses::Taken, Status> {
+    pub(super) fn allocate(
+        &self,
+        call: &Call,
+        object: &mut Value,
+        old: Option<&Value>,
+    ) -> Result<super::addresses::Taken, Status> {
         if !call.resource.group.is_empty() || call.resource.plural != "services" {
             return Ok(super::addresses::Taken::default());
         }
-        self.addresses.allocate(object).map_err(|error| Status::invalid("", "Service", &call.name, &[error]))
+        self.addresses.allocate(object, old).map_err(|error| Status::invalid("", "Service", &call.name, &[error]))
     }
 }
 

@@ -108,7 +108,7 @@ impl Engine {
         if call.options.dry_run {
             return Ok(present(&Arc::new(new)));
         }
-        let allocated = self.allocate(call, &mut new)?;
+        let allocated = self.allocate(call, &mut new, Some(old))?;
         let stored = self.put(call, version, new).await;
         match &stored {
             Ok(stored) => self.addresses.release_difference(old, stored),

@@ -108,7 +108,7 @@ fn rows() -> Vec<Row> {
         row("", "v1", CORE, ("nodes", "node", "Node"), &["no"]).cluster().status().rules(&rules::Node),
         row("", "v1", CORE, ("pods", "pod", "Pod"), &["po"]).all().status().rules(&rules::Pod),
         row("", "v1", CORE, ("services", "service", "Service"), &["svc"]).all().status().rules(&rules::Service),
-        row("", "v1", CORE, ("endpoints", "endpoints", "Endpoints"), &["ep"]),
+        row("", "v1", CORE, ("endpoints", "endpoints", "Endpoints"), &["ep"]).rules(&rules::Endpoints),
         row("", "v1", CORE, ("configmaps", "configmap", "ConfigMap"), &["cm"]).rules(&rules::ConfigMap),
         row("", "v1", CORE, ("secrets", "secret", "Secret"), &[]).rules(&rules::Secret),
         row("", "v1", CORE, ("serviceaccounts", "serviceaccount", "ServiceAccount"), &["sa"]),

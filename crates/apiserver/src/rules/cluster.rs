@@ -1,8 +1,12 @@
 //! Kinds with a line or two of behaviour.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
-use super::{Errors, Rules, immutable, items, list, names, set_default};
+use super::{
+    Errors, Rules, container::port_error, immutable, items, list, names, service::special_address, set_default,
+};
 use crate::{object, status::FieldError};
 
 /// Namespaces.
@@ -162,6 +166,10 @@ impl Rules for EndpointSlice {
                 let field = format!("endpoints[{index}].addresses");
                 errors.push(FieldError::required(field, "must contain at least 1 address"));
             }
+            for (at, address) in list(&endpoint["addresses"]).iter().enumerate() {
+                let field = format!("endpoints[{index}].addresses[{at}]");
+                slice_address(kind, address, field, errors);
+            }
         }
     }
     fn validate_update(&self, new: &Value, old: &Value, errors: &mut Errors) {
@@ -169,5 +177,59 @@ impl Rules for EndpointSlice {
     }
     fn has_generation(&self) -> bool {
         true
+    }
+}
+
+fn slice_address(kind: &Value, address: &Value, field: String, errors: &mut Errors) {
+    if kind == "FQDN" {
+        return;
+    }
+    let ip = address.as_str().and_then(|text| text.parse::<IpAddr>().ok());
+    if ip.is_none_or(|ip| ip.is_ipv6() != (kind == "IPv6")) {
+        let example =
+            if kind == "IPv6" { "IPv6 address, (e.g. 2001:db8::ffff)" } else { "IPv4 address, (e.g. 10.9.8.7)" };
+        errors.push(FieldError::invalid(field, address, format!("must be a valid {example}")));
+    } else if let Some(text) = special_address(address) {
+        errors.push(FieldError::invalid(field, address, text));
+    }
+}
+
+/// Endpoints.
+pub struct Endpoints;
+
+impl Rules for Endpoints {
+    fn default(&self, object: &mut Value) {
+        for subset in object.get_mut("subsets").into_iter().flat_map(items) {
+            for port in subset.get_mut("ports").into_iter().flat_map(items) {
+                set_default(port, "protocol", "TCP");
+            }
+        }
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        for (index, subset) in list(&object["subsets"]).iter().enumerate() {
+            let path = format!("subsets[{index}]");
+            let (ready, unready) = (list(&subset["addresses"]), list(&subset["notReadyAddresses"]));
+            if ready.is_empty() && unready.is_empty() {
+                errors.push(FieldError::required(path.clone(), "must specify `addresses` or `notReadyAddresses`"));
+            }
+            for (field, addresses) in [("addresses", ready), ("notReadyAddresses", unready)] {
+                for (at, address) in addresses.iter().enumerate() {
+                    if let Some(text) = special_address(&address["ip"]) {
+                        errors.push(FieldError::invalid(format!("{path}.{field}[{at}].ip"), &address["ip"], text));
+                    }
+                }
+            }
+            let ports = list(&subset["ports"]);
+            for (at, port) in ports.iter().enumerate() {
+                let path = format!("{path}.ports[{at}]");
+                if port["name"].as_str().is_none_or(str::is_empty) && ports.len() > 1 {
+                    errors.push(FieldError::required(format!("{path}.name"), ""));
+                }
+                if let Some(text) = port_error(&port["port"]) {
+                    errors.push(FieldError::invalid(format!("{path}.port"), &port["port"], text));
+                }
+            }
+        }
     }
 }

@@ -21,7 +21,7 @@ use serde_json::Value;
 
 use crate::status::FieldError;
 pub use batch::{CronJob, Job};
-pub use cluster::{ConfigMap, EndpointSlice, Event, Namespace, Node, Secret};
+pub use cluster::{ConfigMap, EndpointSlice, Endpoints, Event, Namespace, Node, Secret};
 pub use definition::Definition;
 pub use ingress::{Ingress, IngressClass};
 pub use pod::Pod;

@@ -69,6 +69,9 @@ fn endpoint_slice(object: &Value) -> Vec<Value> {
 fn endpoints(object: &Value) -> Vec<Value> {
     let mut all = Vec::new();
     for subset in list(&object["subsets"]) {
+        if list(&subset["ports"]).is_empty() {
+            all.extend(list(&subset["addresses"]).iter().map(|address| string(&address["ip"])));
+        }
         for port in list(&subset["ports"]) {
             for address in list(&subset["addresses"]) {
                 all.push(format!("{}:{}", string(&address["ip"]), port["port"]));

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnet::Ipv4Net;
 use lateen_apiserver::{Client, Config, Server, auth::User, gvr};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -16,9 +17,9 @@ use tokio::time::Instant;
 use crate::clock::Clock;
 use crate::controllers;
 use crate::dns;
-use crate::events::Recorder;
+use crate::events::{Recorder, Type};
 use crate::network::addresses::Addresses;
-use crate::network::{API_IP, DNS_IP, NODE_IP, host};
+use crate::network::{API_IP, API_PORT, DNS_IP, NODE_IP, POD_NET, egress, host};
 use crate::node_object::{self, Machine};
 use crate::options::Install;
 use crate::paths::Home;
@@ -28,6 +29,7 @@ use crate::pod::{agent, registry::Registry};
 use crate::reexec::Platform;
 use crate::runtime::Runtime;
 use crate::sandbox::message::{FromSandbox, Settings};
+use crate::sandbox::outside::Outside;
 use crate::services;
 
 /// How long the control plane may take to be ready.
@@ -38,18 +40,19 @@ pub(crate) async fn run(
     settings: Settings,
     listeners: Vec<TcpListener>,
     platform: Platform,
+    outside: Outside,
     report: impl Fn(FromSandbox) + Send + Sync,
 ) -> Result<(), String> {
     host::set_up().await?;
     let home = Home::new(&settings.home);
     let registry = Arc::new(Registry::default());
-    let server = open(&home, &settings, &registry).await?;
+    let server = open(&home, &registry).await?;
     let serving = tokio::spawn(serve(server.clone(), bind(listeners).await?));
     write_private(&home.kubeconfig(), &server.kubeconfig(&format!("https://{}", settings.api)))
         .map_err(|e| format!("write {}: {e}", home.kubeconfig().display()))?;
     report(FromSandbox::Step(format!("API server listens on https://{}", settings.api)));
     let client = server.client();
-    let _parts = start_parts(&server, &home, &settings, &platform, registry).await?;
+    let _parts = start_parts(&server, &home, &settings, &platform, registry, outside).await?;
     let install = Install { many_ids: settings.many_ids, bare: settings.bare };
     let manifests = (platform.manifests)(&install);
     install::apply(&client, &manifests).await?;
@@ -62,18 +65,21 @@ pub(crate) async fn run(
     Err("the API server ended".to_owned())
 }
 
-async fn open(home: &Home, settings: &Settings, registry: &Arc<Registry>) -> Result<Server, String> {
+async fn open(home: &Home, registry: &Arc<Registry>) -> Result<Server, String> {
     let mut config = Config::new(home.server());
     config.runtime = Some(Arc::new(Runtime::new(Arc::clone(registry))));
-    config.secure_port = settings.api.port();
-    config.advertise_address = API_IP;
+    config.secure_port = API_PORT;
+    config.advertise_address = NODE_IP;
     Server::open(config).await.map_err(|e| e.to_string())
 }
 
-/// The launcher's listeners, and the one that pods reach.
+/// The launcher's listeners, and those that pods reach: the Service's address and its endpoint.
 async fn bind(listeners: Vec<TcpListener>) -> Result<Vec<tokio::net::TcpListener>, String> {
     let failed = |e: std::io::Error| format!("listen for the API server: {e}");
-    let mut all = vec![tokio::net::TcpListener::bind((API_IP, 443)).await.map_err(failed)?];
+    let mut all = Vec::new();
+    for address in [(API_IP, 443), (NODE_IP, API_PORT)] {
+        all.push(tokio::net::TcpListener::bind(address).await.map_err(failed)?);
+    }
     for listener in listeners {
         listener.set_nonblocking(true).map_err(failed)?;
         all.push(tokio::net::TcpListener::from_std(listener).map_err(failed)?);
@@ -99,6 +105,7 @@ async fn start_parts(
     settings: &Settings,
     platform: &Platform,
     registry: Arc<Registry>,
+    outside: Outside,
 ) -> Result<Parts, String> {
     let client = server.client();
     let as_component = |name: &str, groups: &[&str]| client.as_user(User::member(name, groups));
@@ -107,12 +114,18 @@ async fn start_parts(
     let machine = Machine::read();
     let node = node_object::register(&node_agent, machine).await.map_err(|e| format!("register the node: {e}"))?;
     let recorder = Recorder::start(node_agent.clone(), "kubelet", clock.clone()).host(crate::NODE_NAME);
-    recorder.record(&node_reference(&node), crate::events::Type::Normal, "Starting", "Starting kubelet.");
+    let node = node_reference(&node);
+    recorder.record(&node, Type::Normal, "Starting", "Starting kubelet.");
+    let mut tasks = JoinSet::new();
+    match egress::open(outside.clone()).await {
+        Ok(way_out) => drop(tasks.spawn(way_out)),
+        Err(reason) => recorder.record(&node, Type::Warning, "NoWayOut", &no_way_out(&reason)),
+    }
     let manager = as_component("system:kube-controller-manager", &[]);
     let controllers = controllers::run(&manager, &clock, server.ca_pem(), &home.volumes());
     let context = Arc::new(Context {
         client: node_agent.clone(),
-        recorder,
+        recorder: recorder.clone(),
         images: Arc::clone(&platform.images),
         home: home.clone(),
         addresses: Addresses::new(),
@@ -120,13 +133,32 @@ async fn start_parts(
         capacity: Capacity { cpus: machine.cpus, memory: machine.memory },
         registry,
     });
-    let mut tasks = JoinSet::new();
     tasks.spawn(node_object::beat(node_agent));
     tasks.spawn(agent::run(context));
-    let this = services::Node { ip: NODE_IP, answers: vec![API_IP, DNS_IP] };
-    tasks.spawn(services::run(as_component("system:kube-proxy", &[]), this, lateen_nft::apply));
-    tasks.spawn(start_dns(client).await?);
+    // Host ports are the pods' wish: more than a kube-proxy may read, and a balancer writes status.
+    tasks.spawn(services::run(client.clone(), this_node(), services::apply));
+    let service_events = recorder.component("service-controller");
+    tasks.spawn(services::expose(client.clone(), this_node(), outside.clone(), service_events));
+    tasks.spawn(start_dns(client, outside).await?);
     Ok(Parts { _controllers: controllers, _tasks: tasks })
+}
+
+/// The node as Services see it.
+fn this_node() -> services::Node {
+    services::Node {
+        name: crate::NODE_NAME.to_owned(),
+        zone: node_object::ZONE.to_owned(),
+        ips: vec![NODE_IP.into()],
+        pods: vec![Ipv4Net::new_assert(POD_NET.0, POD_NET.1).into()],
+        answers: vec![API_IP.into(), DNS_IP.into()],
+    }
+}
+
+fn no_way_out(reason: &str) -> String {
+    format!(
+        "pods reach the cluster only, nothing outside of it ({reason}). This takes a kernel with CONFIG_NFT_TPROXY \
+         and CONFIG_IP_MULTIPLE_TABLES"
+    )
 }
 
 /// The tasks of the cluster; they end with it.
@@ -136,11 +168,12 @@ struct Parts {
 }
 
 /// Binds the cluster's DNS server and makes the Service that pods know it by; the result runs it.
-async fn start_dns(client: Client) -> Result<impl Future<Output = ()> + Send, String> {
+async fn start_dns(client: Client, outside: Outside) -> Result<impl Future<Output = ()> + Send, String> {
     let address = SocketAddrV4::new(DNS_IP, 53);
     let sockets = dns::Sockets::bind(address.into()).await.map_err(|e| format!("listen for cluster DNS: {e}"))?;
-    let [service, slice] = dns::manifests(DNS_IP, address);
-    for (kind, object) in [(&gvr::SERVICES, service), (&gvr::ENDPOINT_SLICES, slice)] {
+    let [service, slice, endpoints] = dns::manifests(DNS_IP, address);
+    let objects = [(&gvr::SERVICES, service), (&gvr::ENDPOINT_SLICES, slice), (&gvr::ENDPOINTS, endpoints)];
+    for (kind, object) in objects {
         match client.create(kind, "kube-system", object).await {
             Err(status) if !status.is_already_exists() => return Err(format!("make Service kube-dns: {status}")),
             _ => {}
@@ -148,7 +181,7 @@ async fn start_dns(client: Client) -> Result<impl Future<Output = ()> + Send, St
     }
     let reader = client.as_user(User::member(&User::account_name("kube-system", "kube-dns"), &[]));
     let hosts = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let upstreams = dns::Upstreams::new(dns::Upstreams::parse_resolv_conf(&hosts));
+    let upstreams = dns::Upstreams::new(dns::Upstreams::parse_resolv_conf(&hosts)).through(outside);
     Ok(async move { dns::run(reader, "cluster.local", sockets, upstreams).await })
 }
 

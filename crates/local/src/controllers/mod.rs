@@ -8,11 +8,12 @@ mod endpoints;
 mod fitness;
 mod follow;
 mod garbage;
+mod host_ports;
 mod job;
 mod mirror;
 mod namespace;
 pub mod object;
-mod pods;
+pub(crate) mod pods;
 mod portion;
 pub mod queue;
 mod replica_set;
@@ -252,6 +253,18 @@ impl Start {
             [Key::of(service)]
         });
         self.feed(&queue, &gvr::PODS, move |kind, pod| selection.lock().pod(kind == EventType::Deleted, pod));
+        self.feed(&queue, &gvr::ENDPOINT_SLICES, |kind, slice| {
+            let service = slice.label(SERVICE_NAME).filter(|_| kind == EventType::Deleted);
+            service.map(|service| Key::new(slice.namespace(), service))
+        });
+        self.mirrored_endpoints();
+    }
+
+    fn mirrored_endpoints(&mut self) {
+        let events = self.events.component("endpoint-slice-mirroring-controller");
+        let queue = self.start(endpoints::Mirroring::new(self.api.clone(), events));
+        self.feed(&queue, &gvr::ENDPOINTS, |_, endpoints| [Key::of(endpoints)]);
+        self.feed(&queue, &gvr::SERVICES, |_, service| [Key::of(service)]);
         self.feed(&queue, &gvr::ENDPOINT_SLICES, |kind, slice| {
             let service = slice.label(SERVICE_NAME).filter(|_| kind == EventType::Deleted);
             service.map(|service| Key::new(slice.namespace(), service))

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::api::{Api, Key};
 use super::object::{Meta, set_condition};
 use super::queue::{Next, Reconcile};
-use super::{fitness, pods, storage};
+use super::{fitness, host_ports, pods, storage};
 use crate::clock::{Clock, stamp};
 use crate::events::{Recorder, Type};
 
@@ -47,9 +47,13 @@ impl Scheduler {
             self.refuse(pod, nodes.len(), &[why]).await?;
             return Ok(Next::After(TRY_AGAIN));
         }
+        let pods = match host_ports::of(pod).is_empty() {
+            true => Vec::new(),
+            false => self.api.client.list(&gvr::PODS, None).await?.items,
+        };
         let mut refusals = Vec::new();
         for node in &nodes {
-            match fitness::refusal(pod, node) {
+            match fitness::refusal(pod, node).or_else(|| host_ports::taken(pod, node, &pods)) {
                 None => return self.bind(pod, node.name()).await,
                 Some(why) => refusals.push(why),
             }

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
-use hickory_proto::rr::rdata::{A, CNAME, PTR, SOA, SRV, TXT};
+use hickory_proto::rr::rdata::{A, AAAA, CNAME, PTR, SOA, SRV, TXT};
 use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 
 use super::zone::{Found, Records, Zone};
@@ -44,7 +44,7 @@ pub fn decide(zone: &Zone, query: &Message) -> Decision {
         Found::Nothing => {
             let mut answer = failure(query, ResponseCode::NXDomain);
             answer.metadata.authoritative = true;
-            answer.add_authorities(authority(zone));
+            answer.add_authorities(authority(zone, &name));
             Decision::Answer(answer)
         }
         Found::Records(records) => known(zone, query, question, &name, &records),
@@ -92,10 +92,10 @@ fn known(zone: &Zone, query: &Message, question: &Query, name: &str, records: &R
     }
     let data = data(records, wanted);
     if data.is_empty() {
-        if wanted == RecordType::SOA && name == zone.domain() {
-            answer.add_answers(authority(zone));
+        if wanted == RecordType::SOA && zone.apex(name) == Some(name) {
+            answer.add_answers(authority(zone, name));
         } else {
-            answer.add_authorities(authority(zone));
+            answer.add_authorities(authority(zone, name));
         }
         return Decision::Answer(answer);
     }
@@ -135,6 +135,9 @@ fn data(records: &Records, wanted: RecordType) -> Vec<RData> {
     if any || wanted == RecordType::A {
         data.extend(records.a.iter().map(|ip| RData::A(A(*ip))));
     }
+    if any || wanted == RecordType::AAAA {
+        data.extend(records.aaaa.iter().map(|ip| RData::AAAA(AAAA(*ip))));
+    }
     if any || wanted == RecordType::SRV {
         let srv = records.srv.iter().filter_map(|srv| {
             let weight = u16::try_from(100 / records.srv.len().max(1)).unwrap_or(1);
@@ -157,13 +160,14 @@ fn add_hosts(zone: &Zone, answer: &mut Message, records: &Records) {
         let (Some(name), Found::Records(host)) = (absolute(&srv.target), zone.find(&srv.target)) else {
             continue;
         };
-        let hosts = host.a.iter().map(|ip| Record::from_rdata(name.clone(), TTL, RData::A(A(*ip))));
-        answer.add_additionals(hosts);
+        let addresses = data(&host, RecordType::A).into_iter().chain(data(&host, RecordType::AAAA));
+        answer.add_additionals(addresses.map(|address| Record::from_rdata(name.clone(), TTL, address)));
     }
 }
 
-fn authority(zone: &Zone) -> Option<Record> {
-    let domain = absolute(zone.domain())?;
+/// Who is in charge of `name`, so that clients know how long they may remember that it has nothing.
+fn authority(zone: &Zone, name: &str) -> Option<Record> {
+    let domain = absolute(zone.apex(name).unwrap_or(zone.domain()))?;
     let server = absolute(&format!("ns.dns.{}", zone.domain()))?;
     let mail = absolute(&format!("hostmaster.{}", zone.domain()))?;
     let soa = SOA::new(server, mail, 1, 7200, 1800, 86400, TTL);

@@ -1,7 +1,7 @@
 //! Questions about foreign names, asked of the host's name servers.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,6 +10,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
+
+use crate::sandbox::outside::Outside;
+use crate::services::relay;
 
 /// How long one name server may take.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,13 +43,21 @@ pub enum Error {
 pub struct Upstreams {
     servers: Arc<[SocketAddr]>,
     slots: Arc<Semaphore>,
+    /// The network to ask in, where it is not our own.
+    outside: Option<Outside>,
 }
 
 impl Upstreams {
     /// Ask these servers, in this order.
     #[must_use]
     pub fn new(servers: impl Into<Arc<[SocketAddr]>>) -> Self {
-        Self { servers: servers.into(), slots: Arc::new(Semaphore::new(AT_ONCE)) }
+        Self { servers: servers.into(), slots: Arc::new(Semaphore::new(AT_ONCE)), outside: None }
+    }
+
+    /// Ask in the host's network, where also name servers on its loopback address answer.
+    #[must_use]
+    pub(crate) fn through(self, outside: Outside) -> Self {
+        Self { outside: Some(outside), ..self }
     }
 
     /// The servers named by the text of a `resolv.conf`.
@@ -64,7 +75,13 @@ impl Upstreams {
         let _slot = self.slots.try_acquire().map_err(|_| Error::Busy)?;
         let mut last = Err(Error::NoServers);
         for server in self.servers.iter().copied() {
-            let asked = async { if tcp { ask_tcp(server, query).await } else { ask_udp(server, query).await } };
+            let asked = async {
+                if tcp {
+                    ask_tcp(self.connect(server).await?, query).await
+                } else {
+                    ask_udp(self.datagrams_to(server).await?, query).await
+                }
+            };
             let answer = timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
             match answer {
                 Ok(answer) => return Ok(answer),
@@ -73,15 +90,23 @@ impl Upstreams {
         }
         last
     }
+
+    async fn connect(&self, server: SocketAddr) -> io::Result<TcpStream> {
+        match &self.outside {
+            Some(outside) => outside.connect(server).await,
+            None => TcpStream::connect(server).await,
+        }
+    }
+
+    async fn datagrams_to(&self, server: SocketAddr) -> io::Result<UdpSocket> {
+        match &self.outside {
+            Some(outside) => outside.datagrams_to(server).await,
+            None => relay::connected(server).await,
+        }
+    }
 }
 
-async fn ask_udp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
-    let any: SocketAddr = match server {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(any).await?;
-    socket.connect(server).await?;
+async fn ask_udp(socket: UdpSocket, query: &[u8]) -> io::Result<Vec<u8>> {
     socket.send(query).await?;
     let mut buffer = vec![0; 4096];
     loop {
@@ -93,8 +118,7 @@ async fn ask_udp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
     }
 }
 
-async fn ask_tcp(server: SocketAddr, query: &[u8]) -> io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(server).await?;
+async fn ask_tcp(mut stream: TcpStream, query: &[u8]) -> io::Result<Vec<u8>> {
     let length = u16::try_from(query.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     stream.write_all(&[&length.to_be_bytes()[..], query].concat()).await?;
     let mut answer = vec![0; usize::from(stream.read_u16().await?)];

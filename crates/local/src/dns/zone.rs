@@ -3,7 +3,7 @@
 //! Names are lower-case and without the dot at the end.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lateen_apiserver::Object;
 use serde_json::Value;
@@ -13,6 +13,9 @@ use crate::controllers::object::Meta;
 
 /// Version of the naming scheme, told to those who ask for `dns-version`.
 const SCHEME_VERSION: &str = "1.1.0";
+
+/// The names of the addresses of pods and Services.
+const REVERSE: [&str; 2] = ["244.10.in-addr.arpa", "96.10.in-addr.arpa"];
 
 /// A service record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +31,8 @@ pub struct Srv {
 pub struct Records {
     /// Addresses.
     pub a: Vec<Ipv4Addr>,
+    /// Addresses of the other family.
+    pub aaaa: Vec<Ipv6Addr>,
     /// Hosts and ports.
     pub srv: Vec<Srv>,
     /// Another name to look for instead.
@@ -63,7 +68,7 @@ impl Zone {
     pub fn build(domain: &str, services: &[Object], slices: &[Object]) -> Self {
         let mut zone = Self { domain: domain.to_owned(), ..Self::default() };
         let mut by_service: BTreeMap<(&str, &str), Vec<&Value>> = BTreeMap::new();
-        for slice in slices.iter().filter(|s| s["addressType"] == "IPv4") {
+        for slice in slices {
             if let Some(service) = slice.label(SERVICE_NAME) {
                 by_service.entry((slice.namespace(), service)).or_default().push(slice);
             }
@@ -84,10 +89,17 @@ impl Zone {
             return Found::Records(std::borrow::Cow::Borrowed(records));
         }
         if let Some(ip) = self.pod_address(name) {
-            let records = Records { a: vec![ip], ..Records::default() };
+            let mut records = Records::default();
+            records.add(ip);
             return Found::Records(std::borrow::Cow::Owned(records));
         }
-        if is_below(name, &self.domain) { Found::Nothing } else { Found::Outside }
+        if self.apex(name).is_some() { Found::Nothing } else { Found::Outside }
+    }
+
+    /// The name at the top of the zone that `name` is in, if that is one of ours.
+    #[must_use]
+    pub fn apex(&self, name: &str) -> Option<&str> {
+        [self.domain.as_str()].into_iter().chain(REVERSE).find(|apex| is_below(name, apex))
     }
 
     /// The zone's own name.
@@ -116,14 +128,17 @@ impl Zone {
             self.at(host).cname = Some(target.to_ascii_lowercase());
             return;
         }
-        match service.text("/spec/clusterIP").parse::<Ipv4Addr>() {
-            Ok(ip) => {
-                self.add_address(host.clone(), ip);
-                for port in service.items("/spec/ports") {
-                    self.add_srv(&host, port, &host);
-                }
-            }
-            Err(_) => self.add_headless(service, &host, slices),
+        let more = service.items("/spec/clusterIPs").iter().skip(1).filter_map(Value::as_str);
+        let texts = std::iter::once(service.text("/spec/clusterIP")).chain(more);
+        let ips: Vec<IpAddr> = texts.filter_map(|ip| ip.parse().ok()).collect();
+        if ips.is_empty() {
+            return self.add_headless(service, &host, slices);
+        }
+        for ip in ips {
+            self.add_address(host.clone(), ip);
+        }
+        for port in service.items("/spec/ports") {
+            self.add_srv(&host, port, &host);
         }
     }
 
@@ -136,13 +151,13 @@ impl Zone {
                     continue;
                 }
                 let ips = endpoint.items("/addresses").iter().filter_map(Value::as_str);
-                for ip in ips.filter_map(|ip| ip.parse::<Ipv4Addr>().ok()) {
+                for ip in ips.filter_map(|ip| ip.parse::<IpAddr>().ok()) {
                     let label = match endpoint.text("/hostname") {
-                        "" => ip.to_string().replace('.', "-"),
+                        "" => ip.to_string().replace(['.', ':'], "-"),
                         hostname => hostname.to_owned(),
                     };
                     let own = format!("{label}.{host}");
-                    self.at(host.to_owned()).a.push(ip);
+                    self.at(host.to_owned()).add(ip);
                     self.add_address(own.clone(), ip);
                     for port in slice.items("/ports") {
                         self.add_srv(host, port, &own);
@@ -152,11 +167,9 @@ impl Zone {
         }
     }
 
-    fn add_address(&mut self, name: String, ip: Ipv4Addr) {
-        let [a, b, c, d] = ip.octets();
-        let reverse = format!("{d}.{c}.{b}.{a}.in-addr.arpa");
-        self.names.entry(reverse).or_default().ptr.push(name.clone());
-        self.at(name).a.push(ip);
+    fn add_address(&mut self, name: String, ip: IpAddr) {
+        self.names.entry(reverse(ip)).or_default().ptr.push(name.clone());
+        self.at(name).add(ip);
     }
 
     fn add_srv(&mut self, host: &str, port: &Value, target: &str) {
@@ -176,14 +189,32 @@ impl Zone {
     }
 
     /// `10-244-0-5.<namespace>.pod.<domain>`: the address is in the name.
-    fn pod_address(&self, name: &str) -> Option<Ipv4Addr> {
+    fn pod_address(&self, name: &str) -> Option<IpAddr> {
         let rest = name.strip_suffix(&self.domain)?.strip_suffix(".pod.")?;
         let (dashed, namespace) = rest.split_once('.')?;
         if !self.namespaces.contains(namespace) {
             return None;
         }
-        dashed.replace('-', ".").parse().ok()
+        dashed.replace('-', ".").parse().or_else(|_| dashed.replace('-', ":").parse()).ok()
     }
+}
+
+impl Records {
+    fn add(&mut self, ip: IpAddr) {
+        match ip {
+            IpAddr::V4(ip) => self.a.push(ip),
+            IpAddr::V6(ip) => self.aaaa.push(ip),
+        }
+    }
+}
+
+/// The name under which the name of an address is found.
+fn reverse(ip: IpAddr) -> String {
+    let parts: Vec<String> = match ip {
+        IpAddr::V4(ip) => ip.octets().iter().rev().map(u8::to_string).collect(),
+        IpAddr::V6(ip) => ip.octets().iter().rev().flat_map(|b| [b & 15, b >> 4]).map(|n| format!("{n:x}")).collect(),
+    };
+    format!("{}.{}.arpa", parts.join("."), if ip.is_ipv4() { "in-addr" } else { "ip6" })
 }
 
 fn is_below(name: &str, domain: &str) -> bool {
@@ -275,5 +306,25 @@ mod tests {
         assert_eq!(zone.find("example.org"), Found::Outside);
         assert_eq!(zone.find("notcluster.local"), Found::Outside);
         assert_eq!(zone.find("4.3.2.1.in-addr.arpa"), Found::Outside);
+        assert_eq!(zone.find("9.9.244.10.in-addr.arpa"), Found::Nothing, "nobody outside knows our addresses");
+        assert_eq!(zone.apex("9.9.244.10.in-addr.arpa"), Some("244.10.in-addr.arpa"));
+    }
+
+    #[test]
+    fn addresses_of_both_families_are_known() {
+        let service = Arc::new(json!({"metadata": {"name": "six", "namespace": "default"}, "spec":
+            {"clusterIP": "None"}}));
+        let slice = Arc::new(json!({
+            "metadata": {"name": "six-x", "namespace": "default", "labels": {SERVICE_NAME: "six"}},
+            "addressType": "IPv6", "ports": [],
+            "endpoints": [{"addresses": ["2001:db8::1"], "hostname": "six-0"}],
+        }));
+        let zone = Zone::build("cluster.local", &[service], &[slice]);
+        let six: Vec<Ipv6Addr> = vec!["2001:db8::1".parse().unwrap()];
+        assert_eq!(records(&zone, "six.default.svc.cluster.local").aaaa, six);
+        assert_eq!(records(&zone, "six-0.six.default.svc.cluster.local").aaaa, six);
+        let back = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa";
+        assert_eq!(records(&zone, back).ptr, ["six-0.six.default.svc.cluster.local"]);
+        assert_eq!(records(&zone, "2001-db8--1.default.pod.cluster.local").aaaa, six);
     }
 }

@@ -8,6 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 
@@ -15,12 +16,13 @@ use super::diagnose::Machine;
 use super::idmap::IdMap;
 use super::progress::Progress;
 use super::state::{Lock, Running, running};
-use super::{UpError, exit, kubeconfig};
+use super::{UpError, exit, kubeconfig, sockets};
 use crate::options::UpOptions;
 use crate::paths::Home;
 use crate::reexec::Stage;
 use crate::sandbox::channel::Channel;
 use crate::sandbox::message::{FromSandbox, Settings, ToSandbox};
+use crate::sandbox::outside::Wanted;
 
 /// How long a cluster may take to end after it was asked to.
 const STOP_TIME: Duration = Duration::from_secs(10);
@@ -219,7 +221,7 @@ impl Sandbox {
                     return Err(UpError::Refused(Machine::read().explain(&what)));
                 }
                 FromSandbox::Failed(reason) => return Err(self.failed(reason)),
-                FromSandbox::Step(_) | FromSandbox::Ready { .. } => {}
+                FromSandbox::Step(_) | FromSandbox::Ready { .. } | FromSandbox::Socket { .. } => {}
             }
         }
     }
@@ -269,9 +271,27 @@ impl Sandbox {
                     return Err(UpError::Refused(Machine::read().explain(&what)));
                 }
                 Some(FromSandbox::Failed(reason)) => return Err(self.failed(reason)),
+                Some(FromSandbox::Socket { id, wanted }) => self.send_socket(id, wanted)?,
                 Some(FromSandbox::UserNamespace | FromSandbox::Built) => {}
                 None => return self.ended(),
             }
+        }
+    }
+
+    /// Makes a socket in the host's network and hands it over.
+    fn send_socket(&self, id: u64, wanted: Wanted) -> Result<(), UpError> {
+        let made = sockets::make(wanted);
+        let sent = match &made {
+            Ok(socket) => self.channel.send_with(&ToSandbox::Socket { id, error: None }, &[socket.as_fd()]),
+            Err(error) => {
+                let code = error.raw_os_error().unwrap_or(Errno::EIO as i32);
+                self.channel.send(&ToSandbox::Socket { id, error: Some(code) })
+            }
+        };
+        match sent {
+            // The sandbox ends; what it still says comes first.
+            Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => Ok(()),
+            other => other.map_err(|e| UpError::process("talk to the sandbox", e)),
         }
     }
 

@@ -7,6 +7,7 @@ mod idmap;
 mod kubeconfig;
 mod launch;
 mod progress;
+mod sockets;
 mod state;
 mod status;
 

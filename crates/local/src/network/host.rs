@@ -5,9 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use netlink_packet_route::route::RouteScope;
 use rtnetlink::{LinkUnspec, RouteMessageBuilder, new_connection};
 
-use super::{API_IP, DNS_IP, NODE_IP, SERVICE_NET};
-
-const LOOPBACK: u32 = 1;
+use super::{API_IP, DNS_IP, LOOPBACK, NODE_IP, SERVICE_NET};
 
 /// Brings loopback up, with the addresses that the cluster itself answers on.
 pub(crate) async fn set_up() -> Result<(), String> {

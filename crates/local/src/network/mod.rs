@@ -2,6 +2,7 @@
 
 pub(crate) mod addresses;
 pub(crate) mod connect;
+pub(crate) mod egress;
 pub(crate) mod host;
 pub(crate) mod pod;
 pub(crate) mod sysctl;
@@ -17,4 +18,12 @@ pub const API_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 1);
 /// The cluster DNS server's Service address.
 pub const DNS_IP: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 /// Network of the Services' addresses.
-const SERVICE_NET: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
+pub(crate) const SERVICE_NET: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 96, 0, 0), 16);
+/// Network of the pods' addresses.
+pub(crate) const POD_NET: (Ipv4Addr, u8) = (Ipv4Addr::new(10, 244, 0, 0), 16);
+/// Network of the gateway alone.
+const GATEWAY_NET: (Ipv4Addr, u8) = (GATEWAY, 32);
+/// Index of the loopback interface in every network namespace.
+const LOOPBACK: u32 = 1;
+/// Where the API server listens on the node, behind `kubernetes.default`.
+pub(crate) const API_PORT: u16 = 6443;

@@ -15,14 +15,13 @@ use nix::unistd::sethostname;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
 use serde::{Deserialize, Serialize};
 
-use super::{GATEWAY, NODE_IP, sysctl};
+use super::{GATEWAY, LOOPBACK, NODE_IP, sysctl};
 use crate::reexec::Stage;
 use crate::stage::{self, Output};
 
 /// All ends of pod links in the sandbox share one hardware address: each link has two ends only.
 const GATEWAY_MAC: [u8; 6] = [0xee, 0xee, 0xee, 0xee, 0xee, 0xee];
 const KINDS: [&str; 3] = ["net", "ipc", "uts"];
-const LOOPBACK: u32 = 1;
 
 /// What a pod's network is to be.
 #[derive(Debug, Serialize, Deserialize)]
@@ -30,7 +29,8 @@ pub(crate) struct PodNetwork {
     /// Where the namespaces are pinned.
     pub(crate) namespaces: PathBuf,
     pub(crate) hostname: String,
-    pub(crate) address: Ipv4Addr,
+    /// Its own address; none for a pod in the node's own network.
+    pub(crate) address: Option<Ipv4Addr>,
 }
 
 /// Makes the namespaces and connects them.
@@ -60,15 +60,18 @@ async fn build(network: &PodNetwork) -> Result<(), String> {
     let (connection, outside, _) = new_connection().map_err(|e| format!("netlink: {e}"))?;
     tokio::spawn(connection);
     let sandbox = File::open("/proc/self/ns/net").map_err(|e| format!("open namespace: {e}"))?;
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)
-        .map_err(|e| format!("make the pod's namespaces: {e}"))?;
+    let mut namespaces = CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS;
+    if network.address.is_some() {
+        namespaces |= CloneFlags::CLONE_NEWNET;
+    }
+    unshare(namespaces).map_err(|e| format!("make the pod's namespaces: {e}"))?;
     sethostname(&network.hostname).map_err(|e| format!("set the host name: {e}"))?;
-    sysctl::pod();
-    let (connection, inside, _) = new_connection().map_err(|e| format!("netlink: {e}"))?;
-    tokio::spawn(connection);
-    connect(&outside, &inside, &sandbox, network.address)
-        .await
-        .map_err(|e| format!("connect the pod's network: {e}"))?;
+    if let Some(address) = network.address {
+        sysctl::pod();
+        let (connection, inside, _) = new_connection().map_err(|e| format!("netlink: {e}"))?;
+        tokio::spawn(connection);
+        connect(&outside, &inside, &sandbox, address).await.map_err(|e| format!("connect the pod's network: {e}"))?;
+    }
     pin(&network.namespaces).map_err(|e| format!("pin the pod's namespaces: {e}"))
 }
 

@@ -2,22 +2,23 @@
 
 use k8s_openapi::api::core::v1::PodSpec;
 
-use crate::network::DNS_IP;
+use super::resolv;
 
-const DOMAIN: &str = "cluster.local";
+pub(super) const DOMAIN: &str = "cluster.local";
 
-/// All files for one container.
+/// All files for one container. `host_resolv` is the host's `resolv.conf`.
 pub(crate) fn files(
     spec: &PodSpec,
     namespace: &str,
     hostname: &str,
     ip: &str,
     (uid, gid): (u32, u32),
+    host_resolv: &str,
 ) -> Vec<(String, String)> {
     [
         ("hostname", format!("{hostname}\n")),
         ("hosts", hosts(spec, namespace, hostname, ip)),
-        ("resolv.conf", resolv(spec, namespace)),
+        ("resolv.conf", resolv::conf(spec, namespace, host_resolv)),
         ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
         ("passwd", passwd(uid, gid)),
         ("group", group(gid)),
@@ -33,41 +34,6 @@ fn hosts(spec: &PodSpec, namespace: &str, hostname: &str, ip: &str) -> String {
     for alias in spec.host_aliases.iter().flatten() {
         let names = alias.hostnames.iter().flatten().map(String::as_str).collect::<Vec<_>>();
         text.push_str(&format!("{}\t{}\n", alias.ip, names.join("\t")));
-    }
-    text
-}
-
-fn resolv(spec: &PodSpec, namespace: &str) -> String {
-    let own = spec.dns_config.as_ref();
-    let extra = |list: Option<&Vec<String>>| list.cloned().unwrap_or_default();
-    let mut servers = extra(own.and_then(|dns| dns.nameservers.as_ref()));
-    let mut searches = extra(own.and_then(|dns| dns.searches.as_ref()));
-    let mut options: Vec<String> = own
-        .and_then(|dns| dns.options.as_ref())
-        .into_iter()
-        .flatten()
-        .filter_map(|option| {
-            let name = option.name.as_ref()?;
-            Some(option.value.as_ref().map_or(name.clone(), |value| format!("{name}:{value}")))
-        })
-        .collect();
-    if spec.dns_policy.as_deref() != Some("None") {
-        servers.insert(0, DNS_IP.to_string());
-        let cluster = [format!("{namespace}.svc.{DOMAIN}"), format!("svc.{DOMAIN}"), DOMAIN.to_owned()];
-        searches.splice(0..0, cluster);
-        if !options.iter().any(|option| option.starts_with("ndots:")) {
-            options.push("ndots:5".to_owned());
-        }
-    }
-    let mut text = String::new();
-    if !searches.is_empty() {
-        text.push_str(&format!("search {}\n", searches.join(" ")));
-    }
-    for server in servers {
-        text.push_str(&format!("nameserver {server}\n"));
-    }
-    if !options.is_empty() {
-        text.push_str(&format!("options {}\n", options.join(" ")));
     }
     text
 }
@@ -100,20 +66,11 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn names_are_searched_in_the_pods_own_namespace_first() {
-        let spec: PodSpec = serde_json::from_value(json!({"containers": []})).unwrap();
-        assert_eq!(
-            resolv(&spec, "shop"),
-            "search shop.svc.cluster.local svc.cluster.local cluster.local\n\
-             nameserver 10.96.0.10\noptions ndots:5\n"
-        );
-    }
-
-    #[test]
-    fn a_pod_may_bring_its_own_dns() {
-        let spec: PodSpec = serde_json::from_value(json!({"containers": [], "dnsPolicy": "None",
-            "dnsConfig": {"nameservers": ["1.1.1.1"], "options": [{"name": "ndots", "value": "1"}]}}))
+    fn a_pod_knows_itself_by_its_subdomain_and_others_by_their_aliases() {
+        let spec: PodSpec = serde_json::from_value(json!({"containers": [], "subdomain": "db",
+            "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["a.example", "b.example"]}]}))
         .unwrap();
-        assert_eq!(resolv(&spec, "shop"), "nameserver 1.1.1.1\noptions ndots:1\n");
+        let text = hosts(&spec, "shop", "db-0", "10.244.0.5");
+        assert!(text.ends_with("10.244.0.5\tdb-0.db.shop.svc.cluster.local\tdb-0\n192.0.2.1\ta.example\tb.example\n"));
     }
 }

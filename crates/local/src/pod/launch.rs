@@ -11,10 +11,11 @@ use super::etc;
 use super::fields::Addresses;
 use super::identity::{ImageUser, identity};
 use super::objects::Objects;
+use super::service_links;
 use super::volumes::Volumes;
 use crate::container::spec::{Base, ContainerSpec, Process, Volume};
 use crate::image::Image;
-use crate::network::{API_IP, NODE_IP};
+use crate::network::NODE_IP;
 use crate::paths::PodPaths;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -46,6 +47,8 @@ pub(crate) async fn prepare(ground: &Ground<'_>, container: &Container, image: I
     let (who, refused_uid) = identity(ground.spec, container, user, many)?;
     let mut variables = Variables::default();
     basics(&mut variables, ground, who.uid);
+    let links = ground.spec.enable_service_links != Some(false);
+    service_links::add(&mut variables, &ground.objects.services(links).await);
     for (name, value) in image_env {
         variables.set(&name, value);
     }
@@ -61,7 +64,9 @@ pub(crate) async fn prepare(ground: &Ground<'_>, container: &Container, image: I
     let mut volumes = ground.volumes.mounts(container, |text| expand(text, &variables))?;
     volumes.push(message_file(ground.paths, container)?);
     let namespace = ground.objects.namespace();
-    let etc = etc::files(ground.spec, namespace, ground.hostname, ground.ip, (who.uid, who.gid));
+    let host_resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let ids = (who.uid, who.gid);
+    let etc = etc::files(ground.spec, namespace, ground.hostname, ground.ip, ids, &host_resolv);
     let security = container.security_context.as_ref();
     let spec = ContainerSpec {
         namespaces: ground.paths.namespaces(),
@@ -94,16 +99,8 @@ fn parts(image: Image) -> Parts {
 
 /// What every container finds in its environment.
 fn basics(variables: &mut Variables, ground: &Ground<'_>, uid: u32) {
-    let api = API_IP.to_string();
-    for (name, value) in [
-        ("PATH", PATH),
-        ("HOSTNAME", ground.hostname),
-        ("HOME", if uid == 0 { "/root" } else { "/" }),
-        ("KUBERNETES_SERVICE_HOST", &api),
-        ("KUBERNETES_SERVICE_PORT", "443"),
-        ("KUBERNETES_SERVICE_PORT_HTTPS", "443"),
-        ("KUBERNETES_PORT", &format!("tcp://{api}:443")),
-    ] {
+    for (name, value) in [("PATH", PATH), ("HOSTNAME", ground.hostname), ("HOME", if uid == 0 { "/root" } else { "/" })]
+    {
         variables.set(name, value);
     }
 }

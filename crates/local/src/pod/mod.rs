@@ -15,6 +15,8 @@ mod objects;
 mod probe;
 pub(crate) mod quantity;
 pub(crate) mod registry;
+mod resolv;
+mod service_links;
 mod status;
 mod stop;
 mod unit;

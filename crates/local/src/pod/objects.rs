@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use lateen_apiserver::{Client, Gvr, gvr};
+use lateen_apiserver::{Client, Gvr, Object, gvr};
 use serde_json::{Value, json};
 
 /// Files or variables by name.
@@ -34,6 +34,17 @@ impl Objects {
 
     pub(crate) fn namespace(&self) -> &str {
         &self.namespace
+    }
+
+    /// The API server's Service, and with `all` those of the namespace. What can't be read is left out.
+    pub(crate) async fn services(&self, all: bool) -> Vec<Object> {
+        let mut services = Vec::new();
+        if all {
+            services =
+                self.client.list(&gvr::SERVICES, Some(&self.namespace)).await.map_or(services, |list| list.items);
+        }
+        services.extend(self.client.get(&gvr::SERVICES, "default", "kubernetes").await);
+        services
     }
 
     /// What a ConfigMap holds; nothing where it is absent and need not be there.

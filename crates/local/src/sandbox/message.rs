@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::outside::Wanted;
+
 /// What the inside needs to know.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Settings {
@@ -23,6 +25,8 @@ pub(crate) enum ToSandbox {
     Settings(Settings),
     /// For the cluster itself; the API server's listener comes with it.
     Start(Settings),
+    /// The answer to a request for a socket, which comes with it; else the number of the error.
+    Socket { id: u64, error: Option<i32> },
     /// End in an orderly way.
     Stop,
 }
@@ -42,4 +46,6 @@ pub(crate) enum FromSandbox {
     Step(String),
     /// The cluster can be used.
     Ready { api: String },
+    /// The cluster asks for a socket of the host's network.
+    Socket { id: u64, wanted: Wanted },
 }

@@ -5,3 +5,4 @@ pub(crate) mod enter;
 pub(crate) mod init;
 pub(crate) mod message;
 pub(crate) mod node;
+pub(crate) mod outside;

@@ -27,10 +27,16 @@ async fn a_new_service_has_a_name_and_rules_that_lead_to_its_pods() {
         let client = world.client.clone();
         async move { dns::run(client, "cluster.local", sockets, Upstreams::new([])).await }
     });
-    let node = services::Node { ip: Ipv4Addr::new(10, 244, 0, 1), answers: vec![] };
+    let node = services::Node {
+        name: "lateen".to_owned(),
+        zone: "local".to_owned(),
+        ips: vec![Ipv4Addr::new(10, 244, 0, 1).into()],
+        pods: vec![],
+        answers: vec![],
+    };
     let (applied, mut rulesets) = mpsc::unbounded_channel();
-    tokio::spawn(services::run(world.client.clone(), node, move |ruleset| {
-        applied.send(ruleset.render()).unwrap();
+    tokio::spawn(services::run(world.client.clone(), node, move |_, plan| {
+        applied.send(plan.ruleset.render()).unwrap();
         Ok(())
     }));
     assert_eq!(ask(server, "web.default.svc.cluster.local.").await.metadata.response_code, ResponseCode::NXDomain);

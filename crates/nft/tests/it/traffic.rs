@@ -221,7 +221,9 @@ fn stays() {
     let second = sticky(&targets, Some(8181));
     update(&first, &second).expect("update");
     assert!(reaches("127.0.0.9:8181"), "the new rule holds");
-    assert!(spread_over("127.96.0.1:80", &listeners).is_subset(&BTreeSet::from([0, before.first().copied().expect("one")])));
+    assert!(
+        spread_over("127.96.0.1:80", &listeners).is_subset(&BTreeSet::from([0, before.first().copied().expect("one")]))
+    );
     update(&second, &first).expect("update back");
     assert_eq!(spread_over("127.96.0.1:80", &listeners), before);
     apply(&first).expect("apply anew");

@@ -1,6 +1,7 @@
 //! EndpointSlices and Endpoints: which pods answer for a Service.
 
 mod legacy;
+mod mirroring;
 mod selection;
 mod slices;
 
@@ -13,9 +14,10 @@ use super::queue::{Next, Reconcile};
 use super::selector;
 use crate::events::{Recorder, Type};
 
+pub use mirroring::Mirroring;
 pub use selection::Selection;
-use slices::MANAGED_BY;
 pub use slices::SERVICE_NAME;
+use slices::{MANAGED_BY, Plan};
 
 /// The zone of a node, as cloud providers label it.
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -57,21 +59,7 @@ impl Endpoints {
         present.retain(|s| {
             s.label(SERVICE_NAME) == Some(service.name()) && s.label(slices::MANAGED_BY_LABEL) == Some(MANAGED_BY)
         });
-        let plan = slices::plan(wanted, &present);
-        for slice in plan.update {
-            self.api.update(&gvr::ENDPOINT_SLICES, slice).await?;
-        }
-        for slice in plan.create {
-            if let Err(status) = self.api.create(&gvr::ENDPOINT_SLICES, slice).await {
-                let text = format!("Failed to create EndpointSlice: {status}");
-                self.events.record(service, Type::Warning, "FailedToCreateEndpointSlices", &text);
-                return Err(status);
-            }
-        }
-        for slice in plan.delete {
-            self.api.delete(&gvr::ENDPOINT_SLICES, &slice).await?;
-        }
-        Ok(())
+        carry_out(&self.api, &self.events, service, slices::plan(wanted, &present)).await
     }
 
     async fn write_endpoints(&self, service: &Object, subsets: Value) -> Result<(), Status> {
@@ -105,6 +93,24 @@ impl Endpoints {
             None => Ok(()),
         }
     }
+}
+
+/// Makes the slices of `owner` as planned.
+async fn carry_out(api: &Api, events: &Recorder, owner: &Object, plan: Plan) -> Result<(), Status> {
+    for slice in plan.update {
+        api.update(&gvr::ENDPOINT_SLICES, slice).await?;
+    }
+    for slice in plan.create {
+        if let Err(status) = api.create(&gvr::ENDPOINT_SLICES, slice).await {
+            let text = format!("Failed to create EndpointSlice: {status}");
+            events.record(owner, Type::Warning, "FailedToCreateEndpointSlices", &text);
+            return Err(status);
+        }
+    }
+    for slice in plan.delete {
+        api.delete(&gvr::ENDPOINT_SLICES, &slice).await?;
+    }
+    Ok(())
 }
 
 fn same(a: &Value, b: &Value) -> bool {

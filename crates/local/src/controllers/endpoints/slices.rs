@@ -87,12 +87,12 @@ fn named_port(pod: &Value, name: &str, wanted: &str) -> Option<i64> {
 
 fn endpoint(service: &Value, pod: &Value, ip: &str, zone: Option<&str>) -> Value {
     let publish = service["spec"]["publishNotReadyAddresses"] == true;
-    let serving = publish || pods::is_ready(pod);
+    let serving = pods::is_ready(pod);
     let terminating = pod.is_terminating();
     let mut endpoint = json!({
         "addresses": [ip],
         "conditions": {
-            "ready": serving && (publish || !terminating),
+            "ready": publish || (serving && !terminating),
             "serving": serving,
             "terminating": terminating,
         },
@@ -113,7 +113,24 @@ fn endpoint(service: &Value, pod: &Value, ip: &str, zone: Option<&str>) -> Value
             endpoint["zone"] = zone.into();
         }
     }
+    if let Some(hints) = hints(service, &endpoint) {
+        endpoint["hints"] = hints;
+    }
     endpoint
+}
+
+/// For whom an endpoint is meant, where the Service wants its traffic kept close.
+fn hints(service: &Value, endpoint: &Value) -> Option<Value> {
+    let spread = service.text("/spec/trafficDistribution");
+    let zone = endpoint["zone"].as_str()?;
+    if spread.is_empty() || endpoint["conditions"]["ready"] != true {
+        return None;
+    }
+    let mut hints = json!({"forZones": [{"name": zone}]});
+    if spread == "PreferSameNode" {
+        hints["forNodes"] = json!([{"name": endpoint["nodeName"]}]);
+    }
+    Some(hints)
 }
 
 fn slice(service: &Value, ports: &Value, endpoints: &[Value]) -> Value {
@@ -157,14 +174,16 @@ pub fn plan(wanted: Vec<Value>, present: &[Object]) -> Plan {
     let mut plan = Plan::default();
     let mut homeless = Vec::new();
     for slice in wanted {
-        match free.iter().position(|old| old["ports"] == slice["ports"]) {
+        // The type of its addresses is part of what a slice is.
+        let fits = |old: &&Object| old["addressType"] == slice["addressType"];
+        match free.iter().position(|old| fits(&old) && old["ports"] == slice["ports"]) {
             Some(at) => plan.keep(&free.remove(at), slice),
             None => homeless.push(slice),
         }
     }
     for slice in homeless {
-        match free.pop() {
-            Some(old) => plan.keep(&old, slice),
+        match free.iter().rposition(|old| old["addressType"] == slice["addressType"]) {
+            Some(at) => plan.keep(&free.remove(at), slice),
             None => plan.create.push(slice),
         }
     }

@@ -65,15 +65,19 @@ impl Worker {
     }
 
     async fn make_network(&mut self) -> Result<(), String> {
-        let address = self.context.addresses.take().ok_or("no pod address is free")?;
+        let on_host = self.spec.host_network == Some(true);
+        let address = match on_host {
+            true => None,
+            false => Some(self.context.addresses.take().ok_or("no pod address is free")?),
+        };
         let namespaces = self.paths.namespaces();
         let network = PodNetwork { namespaces, hostname: self.hostname.clone(), address };
         if let Err(reason) = network::create(&network).await {
-            self.context.addresses.release(address);
+            address.into_iter().for_each(|address| self.context.addresses.release(address));
             return Err(format!("Failed to create pod sandbox: {reason}"));
         }
         self.context.registry.note_pod(&self.uid, network.namespaces);
-        self.ip = Some(address);
+        self.ip = Some(address.unwrap_or(NODE_IP));
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{Wish, Worker};
 use crate::events::Type;
-use crate::network::pod as network;
+use crate::network::{NODE_IP, pod as network};
 use crate::pod::live::Live;
 use crate::pod::stop;
 use crate::pod::unit::Role;
@@ -116,7 +116,7 @@ impl Worker {
     fn clean_up(&mut self) {
         self.context.registry.forget_network(&self.uid);
         network::remove(&self.paths.namespaces());
-        if let Some(address) = self.ip.take() {
+        if let Some(address) = self.ip.take().filter(|address| *address != NODE_IP) {
             self.context.addresses.release(address);
         }
         for unit in &self.units {

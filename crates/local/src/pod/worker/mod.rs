@@ -35,6 +35,12 @@ const REFRESH: Duration = Duration::from_secs(10);
 /// How soon a status that could not be written is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// What the pod takes for its own name.
+fn hostname(spec: &PodSpec, pod: String) -> String {
+    let own = if spec.host_network == Some(true) { crate::NODE_NAME.to_owned() } else { pod };
+    spec.hostname.clone().unwrap_or(own).chars().take(63).collect()
+}
+
 /// What the API says about the pod.
 #[derive(Debug, Clone)]
 pub(crate) enum Wish {
@@ -112,7 +118,7 @@ impl Worker {
             pause: Duration::ZERO,
             published: object["status"].clone(),
             last_failure: String::new(),
-            hostname: spec.hostname.clone().unwrap_or(name).chars().take(63).collect(),
+            hostname: hostname(&spec, name),
             context,
             wishes,
             sender,
