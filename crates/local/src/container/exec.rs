@@ -4,12 +4,17 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, pidfd_open};
 use serde::{Deserialize, Serialize};
 
+use super::console::{self, Size};
 use super::spec::Process;
 use super::{identity, init};
 use crate::reexec::Stage;
@@ -25,6 +30,8 @@ pub(crate) struct ExecSpec {
     pub(crate) container: i32,
     pub(crate) process: Process,
     pub(crate) tty: bool,
+    /// How large the terminal is at first.
+    pub(crate) size: Option<Size>,
     /// Which of standard input, output and error come with the message (never with a terminal).
     pub(crate) streams: [bool; 3],
 }
@@ -36,6 +43,8 @@ type Started = Result<(), String>;
 pub(crate) struct Running {
     pub(crate) child: tokio::process::Child,
     pub(crate) terminal: Option<OwnedFd>,
+    /// The stage ends the process when this closes.
+    _leash: Channel,
 }
 
 /// Starts a process in a container.
@@ -43,19 +52,19 @@ pub(crate) async fn start(spec: ExecSpec, streams: Vec<OwnedFd>) -> Result<Runni
     let failed = |e: io::Error| format!("cannot run a stage of the node agent: {e}");
     let (ours, theirs) = Channel::pair().map_err(failed)?;
     let mut command = tokio::process::Command::from(Stage::ContainerExec.command());
-    command.stdin(Stdio::from(theirs.into_fd())).kill_on_drop(true);
+    command.stdin(Stdio::from(theirs.into_fd()));
     let child = command.spawn().map_err(failed)?;
     drop(command);
     let talk = tokio::task::spawn_blocking(move || {
         let fds: Vec<_> = streams.iter().map(AsFd::as_fd).collect();
         ours.send_with(&spec, &fds)?;
         drop(streams);
-        ours.recv::<Started>()
+        Ok((ours.recv::<Started>()?, ours))
     });
     match talk.await.map_err(|e| e.to_string())?.map_err(failed)? {
-        Some((Ok(()), fds)) => Ok(Running { child, terminal: fds.into_iter().next() }),
-        Some((Err(reason), _)) => Err(reason),
-        None => Err("the command's starting stage ended early".to_owned()),
+        (Some((Ok(()), fds)), ours) => Ok(Running { child, terminal: fds.into_iter().next(), _leash: ours }),
+        (Some((Err(reason), _)), _) => Err(reason),
+        (None, _) => Err("the command's starting stage ended early".to_owned()),
     }
 }
 
@@ -73,7 +82,8 @@ pub(crate) fn main() -> ExitCode {
 
 fn run(channel: &Channel, spec: &ExecSpec, streams: Vec<OwnedFd>) -> Result<u8, String> {
     join(spec.container).map_err(|e| format!("join the container: {e}"))?;
-    let terminal = if spec.tty { Some(terminal().map_err(|e| format!("open a terminal: {e}"))?) } else { None };
+    let open = || console::open_terminal(&spec.process.identity, spec.size);
+    let terminal = spec.tty.then(open).transpose().map_err(|e| format!("open a terminal: {e}"))?;
     identity::assume(&spec.process.identity)?;
     std::env::set_current_dir(&spec.process.cwd).map_err(|e| format!("enter the working directory: {e}"))?;
     let [stdin, stdout, stderr] = match &terminal {
@@ -82,14 +92,33 @@ fn run(channel: &Channel, spec: &ExecSpec, streams: Vec<OwnedFd>) -> Result<u8, 
     };
     let mut command = if terminal.is_some() { leader(&spec.process)? } else { init::command(&spec.process)? };
     command.stdin(stdin).stdout(stdout).stderr(stderr);
+    if terminal.is_none() {
+        command.process_group(0);
+    }
     let mut child = command.spawn().map_err(|e| init::not_run(&spec.process, &e))?;
     drop(command);
     let master: Vec<_> = terminal.iter().map(|(master, _)| master.as_fd()).collect();
     let _ = channel.send_with(&Started::Ok(()), &master);
     drop(terminal);
-    let status = child.wait().map_err(|e| e.to_string())?;
+    let status = supervise(channel, &mut child).map_err(|e| e.to_string())?;
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     Ok(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// Waits for the end of the process; ends it with everything in its group when the node agent lets go of it.
+fn supervise(channel: &Channel, child: &mut Child) -> io::Result<ExitStatus> {
+    let id = i32::try_from(child.id()).map_err(io::Error::other)?;
+    let gone = pidfd_open(rustix::process::Pid::from_child(child), PidfdFlags::empty())?;
+    let mut watched = [PollFd::new(gone.as_fd(), PollFlags::POLLIN), PollFd::new(channel.as_fd(), PollFlags::POLLIN)];
+    while let Err(error) = poll(&mut watched, PollTimeout::NONE) {
+        if error != Errno::EINTR {
+            return Err(error.into());
+        }
+    }
+    if !watched[0].any().unwrap_or(false) {
+        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+    }
+    child.wait()
 }
 
 /// Enters all namespaces of a container; the PID namespace holds for children only.
@@ -108,18 +137,6 @@ fn join(pid: i32) -> io::Result<()> {
     Ok(())
 }
 
-/// A new terminal of the container: the end that controls it and the end that programs use.
-fn terminal() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = rustix::pty::OpenptFlags::RDWR | rustix::pty::OpenptFlags::NOCTTY | rustix::pty::OpenptFlags::CLOEXEC;
-    let master = rustix::pty::openpt(flags)?;
-    rustix::pty::grantpt(&master)?;
-    rustix::pty::unlockpt(&master)?;
-    let name = rustix::pty::ptsname(&master, Vec::new())?;
-    let oflag = OFlag::O_RDWR | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-    let slave = nix::fcntl::open(name.as_c_str(), oflag, nix::sys::stat::Mode::empty())?;
-    Ok((master, slave))
-}
-
 /// The program by way of one more stage, which makes it the leader of its session: that must
 /// happen in the container's PID namespace, where this stage is not.
 fn leader(process: &Process) -> Result<Command, String> {
@@ -134,9 +151,7 @@ fn leader(process: &Process) -> Result<Command, String> {
 /// Takes the terminal on standard input as its own and becomes the program.
 pub(crate) fn terminal_main(argv: &[String]) -> ExitCode {
     let Some((program, args)) = argv.split_first() else { return ExitCode::from(CANNOT_START) };
-    let taken = nix::unistd::setsid().map_err(io::Error::from);
-    let taken = taken.and_then(|_| Ok(rustix::process::ioctl_tiocsctty(io::stdin())?));
-    let error = match taken {
+    let error = match console::take_terminal() {
         Ok(()) => Command::new(program).args(args).exec(),
         Err(e) => e,
     };

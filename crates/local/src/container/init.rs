@@ -1,7 +1,6 @@
 //! A container's first process: builds its root, gives up what it may not have, becomes the
 //! container's program.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
@@ -9,10 +8,10 @@ use std::process::{Command, ExitCode};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{chdir, dup2_stdin, pivot_root};
+use nix::unistd::{chdir, pivot_root};
 
 use super::spec::{ContainerSpec, Process};
-use super::{identity, mounts, rootfs};
+use super::{console, identity, mounts, rootfs};
 use crate::stage;
 
 /// Where the host's root is seen until the container is complete.
@@ -30,9 +29,8 @@ fn become_container(spec: &ContainerSpec) -> Result<std::convert::Infallible, St
     rootfs::build(spec).map_err(|e| format!("build the root file system: {e}"))?;
     enter(spec)?;
     let process = &spec.process;
+    console::connect(spec.console, &process.identity).map_err(|e| format!("connect the standard streams: {e}"))?;
     identity::assume(&process.identity)?;
-    let null = File::open("/dev/null").map_err(|e| format!("open /dev/null: {e}"))?;
-    dup2_stdin(null).map_err(|e| format!("close standard input: {e}"))?;
     Err(run(process))
 }
 

@@ -2,22 +2,17 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
-use tokio::net::unix::pipe;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 
 /// A log larger than this starts anew, keeping one old file.
 const MAX_SIZE: u64 = 10 << 20;
 /// Longer lines are written in parts.
 const MAX_LINE: usize = 16 << 10;
-/// Pieces of output that a slow attached client may lag behind.
-const LIVE: usize = 256;
 
 /// Which output of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +21,24 @@ pub(crate) enum Source {
     Stderr,
 }
 
+impl Source {
+    /// Its name in the log.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Source::Stdout => "stdout",
+            Source::Stderr => "stderr",
+        }
+    }
+}
+
 /// How far a log has been written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Position {
     /// How often the log started anew.
     pub(crate) file: u64,
     pub(crate) length: u64,
+    /// Nothing more will be written.
+    pub(crate) ended: bool,
 }
 
 /// The log of a container that runs or ran.
@@ -40,7 +47,6 @@ pub(crate) struct Log {
     path: PathBuf,
     file: Mutex<(File, Position)>,
     written: watch::Sender<Position>,
-    live: broadcast::Sender<(Source, Bytes)>,
 }
 
 impl Log {
@@ -54,7 +60,6 @@ impl Log {
             path,
             file: Mutex::new((file, Position::default())),
             written: watch::Sender::new(Position::default()),
-            live: broadcast::Sender::new(LIVE),
         }))
     }
 
@@ -62,34 +67,51 @@ impl Log {
         &self.path
     }
 
-    /// Tells when more has been written; ends with the log.
+    /// Tells when more has been written.
     pub(crate) fn follow(&self) -> watch::Receiver<Position> {
         self.written.subscribe()
     }
 
-    /// The output from now on, as the process writes it.
-    pub(crate) fn live(&self) -> broadcast::Receiver<(Source, Bytes)> {
-        self.live.subscribe()
+    /// How far it has been written now.
+    pub(crate) fn position(&self) -> Position {
+        self.file.lock().1
     }
 
-    /// Writes what comes out of one output of the container until it is closed.
-    pub(crate) async fn copy(self: Arc<Self>, source: Source, output: OwnedFd) {
-        match pipe::Receiver::from_owned_fd(output) {
-            Ok(reader) => self.copy_from(source, reader).await,
-            Err(error) => tracing::warn!(%error, "cannot read a container's output"),
+    /// The files that hold what was written after `from`, each with where to begin in it, and how far they go.
+    /// What lies in a file that is gone is left out.
+    pub(crate) fn after(&self, from: Position) -> io::Result<(Vec<(File, u64)>, Position)> {
+        let guard = self.file.lock();
+        let now = guard.1;
+        let mut files = Vec::new();
+        if from.file < now.file {
+            let start = if from.file + 1 == now.file { from.length } else { 0 };
+            files.push((File::open(rotated(&self.path))?, start));
         }
+        let start = if from.file == now.file { from.length } else { 0 };
+        files.push((File::open(&self.path)?, start));
+        Ok((files, now))
     }
 
-    async fn copy_from(&self, source: Source, reader: impl AsyncRead + Unpin) {
+    /// Writes all that comes out of the container until its outputs are closed.
+    pub(crate) async fn record<R: AsyncRead + Unpin>(self: Arc<Self>, outputs: Vec<(Source, R)>) {
+        futures::future::join_all(outputs.into_iter().map(|(source, reader)| self.copy(source, reader))).await;
+        self.end();
+    }
+
+    /// Nothing more will be written.
+    pub(crate) fn end(&self) {
+        let mut guard = self.file.lock();
+        guard.1.ended = true;
+        self.written.send_replace(guard.1);
+    }
+
+    async fn copy(&self, source: Source, reader: impl AsyncRead + Unpin) {
         let mut reader = BufReader::with_capacity(MAX_LINE, reader);
         let mut lines = Vec::new();
         loop {
             let taken = match reader.fill_buf().await {
                 Ok([]) | Err(_) => return,
-                Ok(bytes) => {
-                    let _ = self.live.send((source, Bytes::copy_from_slice(bytes)));
-                    format_lines(jiff::Timestamp::now(), source, bytes, &mut lines)
-                }
+                Ok(bytes) => format_lines(jiff::Timestamp::now(), source, bytes, &mut lines),
             };
             reader.consume(taken);
             if let Err(error) = self.write(&lines) {
@@ -105,13 +127,11 @@ impl Log {
         if position.length > 0 && position.length + lines.len() as u64 > MAX_SIZE {
             fs::rename(&self.path, rotated(&self.path))?;
             *file = File::create(&self.path)?;
-            *position = Position { file: position.file + 1, length: 0 };
+            *position = Position { file: position.file + 1, ..Position::default() };
         }
         file.write_all(lines)?;
         position.length += lines.len() as u64;
-        let now = *position;
-        drop(guard);
-        self.written.send_replace(now);
+        self.written.send_replace(*position);
         Ok(())
     }
 }
@@ -125,10 +145,7 @@ pub(crate) fn rotated(path: &Path) -> PathBuf {
 /// Answers how many bytes were used: all.
 fn format_lines(now: jiff::Timestamp, source: Source, bytes: &[u8], out: &mut Vec<u8>) -> usize {
     let stamp = now.strftime("%Y-%m-%dT%H:%M:%S.%9fZ").to_string();
-    let stream = match source {
-        Source::Stdout => "stdout",
-        Source::Stderr => "stderr",
-    };
+    let stream = source.name();
     for line in bytes.split_inclusive(|b| *b == b'\n') {
         let (tag, text) = line.strip_suffix(b"\n").map_or(('P', line), |text| ('F', text));
         // Writing to memory cannot fail.
@@ -160,7 +177,17 @@ mod tests {
         for _ in 0..11 {
             log.write(&line).unwrap();
         }
-        assert_eq!(*log.follow().borrow(), Position { file: 1, length: 1 << 20 });
+        assert_eq!(log.position(), Position { file: 1, length: 1 << 20, ended: false });
         assert_eq!(fs::metadata(rotated(log.path())).unwrap().len(), 10 << 20);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_all_outputs_is_the_end_of_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::create(dir.path().join("0.log")).unwrap();
+        Arc::clone(&log).record(vec![(Source::Stdout, &b"one\n"[..]), (Source::Stderr, &b"two\n"[..])]).await;
+        assert!(log.follow().borrow().ended);
+        let text = fs::read_to_string(log.path()).unwrap();
+        assert!(text.contains("stdout F one\n") && text.contains("stderr F two\n"), "{text}");
     }
 }

@@ -1,18 +1,28 @@
-//! Reading container logs as `kubectl logs` wants them.
+//! Reading container logs as `kubectl logs` and `kubectl attach` want them.
 
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
-use super::log::{Position, rotated};
+use super::log::{Log, Position, Source, rotated};
 
 /// Output is handed on in pieces of about this size.
 const PIECE: usize = 16 << 10;
+
+/// Where a log is.
+#[derive(Debug, Clone)]
+pub(crate) enum Written {
+    /// In these files, complete.
+    Over(PathBuf),
+    /// Still being written.
+    Going(Arc<Log>),
+}
 
 /// Which part of a log, and how.
 #[derive(Debug, Clone, Default)]
@@ -21,61 +31,56 @@ pub(crate) struct Selection {
     pub(crate) since: Option<Timestamp>,
     pub(crate) timestamps: bool,
     pub(crate) limit: Option<u64>,
+    /// Only this output.
+    pub(crate) source: Option<Source>,
 }
 
-/// Sends the selected part of a log, then what is added to it if `follow` is given.
-pub(crate) fn read(
-    path: PathBuf,
-    selection: Selection,
-    follow: Option<watch::Receiver<Position>>,
-) -> mpsc::Receiver<io::Result<Bytes>> {
+type Sender = mpsc::Sender<io::Result<Bytes>>;
+type Receiver = mpsc::Receiver<io::Result<Bytes>>;
+
+/// Sends the selected part of what was written after `from`, then what is added to it if `follow` is given.
+pub(crate) fn read(log: Written, from: Position, selection: Selection, follow: bool) -> Receiver {
     let (sender, receiver) = mpsc::channel(16);
     tokio::spawn(async move {
-        if let Err(e) = send_all(&path, selection, follow, &sender).await {
+        if let Err(e) = send_all(log, from, selection, follow, &sender).await {
             let _ = sender.send(Err(e)).await;
         }
     });
     receiver
 }
 
-type Sender = mpsc::Sender<io::Result<Bytes>>;
-
 async fn send_all(
-    path: &Path,
-    selection: Selection,
-    follow: Option<watch::Receiver<Position>>,
+    log: Written,
+    mut from: Position,
+    mut selection: Selection,
+    follow: bool,
     sender: &Sender,
 ) -> io::Result<()> {
     let mut left = selection.limit.unwrap_or(u64::MAX);
-    let mut from = follow.as_ref().map(|follow| *follow.borrow()).unwrap_or_default();
-    let (older, newer) = (rotated(path), path.to_owned());
-    let select = selection.clone();
-    let first = blocking(move || existing(&older, &newer, &select)).await?;
-    from.length = first.read;
-    if !send(first.text, &mut left, sender).await {
-        return Ok(());
-    }
-    let Some(mut follow) = follow else { return Ok(()) };
+    let mut changes = match &log {
+        Written::Going(log) if follow => Some(log.follow()),
+        _ => None,
+    };
+    let mut middle = false;
     loop {
-        let now = *follow.borrow_and_update();
-        if now != from {
-            let start = if now.file == from.file { from.length } else { 0 };
-            let (path, selection) = (path.to_owned(), selection.clone());
-            let added = blocking(move || part(&path, start, &selection)).await?;
-            from = Position { file: now.file, length: added.read };
-            if !send(added.text, &mut left, sender).await {
-                return Ok(());
-            }
+        if let Some(changes) = &mut changes {
+            changes.borrow_and_update();
         }
+        let (log, select) = (log.clone(), selection.clone());
+        let part = tokio::task::spawn_blocking(move || part(&log, from, &select, middle));
+        let part = part.await.map_err(io::Error::other)??;
+        (from, middle) = (part.to, part.middle);
+        if !send(part.text, &mut left, sender).await || from.ended {
+            return Ok(());
+        }
+        // The tail is of what was there at first.
+        selection.tail = None;
+        let Some(changes) = &mut changes else { return Ok(()) };
         tokio::select! {
-            changed = follow.changed() => if changed.is_err() { return Ok(()) },
+            changed = changes.changed() => if changed.is_err() { return Ok(()) },
             () = sender.closed() => return Ok(()),
         }
     }
-}
-
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 async fn send(text: Vec<u8>, left: &mut u64, sender: &Sender) -> bool {
@@ -91,46 +96,55 @@ async fn send(text: Vec<u8>, left: &mut u64, sender: &Sender) -> bool {
     *left > 0
 }
 
-/// Text for the reader, and how far into the file it goes.
+/// Text for the reader, and how far into the log it goes.
 struct Part {
     text: Vec<u8>,
-    read: u64,
+    to: Position,
+    /// Whether it ends in the middle of a line.
+    middle: bool,
 }
 
-/// What the files of a log hold now.
-fn existing(older: &Path, newer: &Path, selection: &Selection) -> io::Result<Part> {
-    let mut lines = Lines::new(selection);
-    if let Ok(file) = File::open(older) {
+impl Written {
+    /// The files that hold what was written after `from`, and how far they go.
+    fn files(&self, from: Position) -> io::Result<(Vec<(File, u64)>, Position)> {
+        match self {
+            Written::Going(log) => log.after(from),
+            Written::Over(path) => {
+                let mut files: Vec<_> = File::open(rotated(path)).ok().map(|older| (older, 0)).into_iter().collect();
+                files.push((File::open(path)?, 0));
+                Ok((files, Position { ended: true, ..Position::default() }))
+            }
+        }
+    }
+}
+
+/// What was written after `from`; `middle` says whether that is in the middle of a line.
+fn part(log: &Written, from: Position, selection: &Selection, middle: bool) -> io::Result<Part> {
+    let (files, mut to) = log.files(from)?;
+    let mut lines = Lines::new(selection, middle);
+    for (mut file, start) in files {
+        file.seek(SeekFrom::Start(start))?;
+        lines.read = start;
         lines.take(file)?;
     }
-    lines.read = 0;
-    lines.take(File::open(newer)?)?;
-    Ok(lines.into_part())
-}
-
-/// What was added to a file after `start`; the tail is no matter any more.
-fn part(path: &Path, start: u64, selection: &Selection) -> io::Result<Part> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(start))?;
-    let selection = Selection { tail: None, ..selection.clone() };
-    let mut lines = Lines::new(&selection);
-    lines.take(file)?;
-    lines.read += start;
-    Ok(lines.into_part())
+    // A log that has ended holds no half of a line; one that goes on may have grown since.
+    to.length = lines.read;
+    Ok(Part { to, middle: lines.open, text: lines.text() })
 }
 
 struct Lines<'a> {
     selection: &'a Selection,
-    /// Complete lines, only the last ones where the tail is wanted.
+    /// Lines, only the last ones where the tail is wanted.
     kept: VecDeque<Vec<u8>>,
-    /// Whether the last kept line goes on.
+    /// Whether the last line goes on.
     open: bool,
     read: u64,
 }
 
 impl<'a> Lines<'a> {
-    fn new(selection: &'a Selection) -> Self {
-        Lines { selection, kept: VecDeque::new(), open: false, read: 0 }
+    fn new(selection: &'a Selection, middle: bool) -> Self {
+        let kept = if middle { VecDeque::from([Vec::new()]) } else { VecDeque::new() };
+        Lines { selection, kept, open: middle, read: 0 }
     }
 
     fn take(&mut self, file: impl Read) -> io::Result<()> {
@@ -150,12 +164,12 @@ impl<'a> Lines<'a> {
 
     fn add(&mut self, line: &[u8]) {
         let mut fields = line.splitn(4, |b| *b == b' ');
-        let (Some(stamp), Some(_), Some(tag), Some(text)) =
+        let (Some(stamp), Some(source), Some(tag), Some(text)) =
             (fields.next(), fields.next(), fields.next(), fields.next())
         else {
             return;
         };
-        if self.too_old(stamp) {
+        if self.selection.source.is_some_and(|wanted| wanted.name().as_bytes() != source) || self.too_old(stamp) {
             return;
         }
         if !self.open {
@@ -184,8 +198,8 @@ impl<'a> Lines<'a> {
         self.selection.since.is_some_and(|since| time().is_some_and(|time| time < since))
     }
 
-    fn into_part(self) -> Part {
-        Part { text: self.kept.into_iter().flatten().collect(), read: self.read }
+    fn text(self) -> Vec<u8> {
+        self.kept.into_iter().flatten().collect()
     }
 }
 
@@ -197,10 +211,10 @@ mod tests {
         1970-01-01T00:00:02Z stdout F o\n1970-01-01T00:00:03Z stderr F three\nhalf";
 
     fn read_log(selection: &Selection) -> String {
-        let mut lines = Lines::new(selection);
+        let mut lines = Lines::new(selection, false);
         lines.take(LOG.as_bytes()).unwrap();
         assert_eq!(lines.read as usize, LOG.len() - "half".len());
-        String::from_utf8(lines.into_part().text).unwrap()
+        String::from_utf8(lines.text()).unwrap()
     }
 
     #[test]
@@ -211,9 +225,55 @@ mod tests {
             (Selection { tail: Some(2), ..Selection::default() }, "two\nthree\n"),
             (Selection { tail: Some(0), ..Selection::default() }, ""),
             (Selection { since, ..Selection::default() }, "two\nthree\n"),
+            (Selection { source: Some(Source::Stderr), ..Selection::default() }, "three\n"),
             (Selection { tail: Some(1), timestamps: true, ..Selection::default() }, "1970-01-01T00:00:03Z three\n"),
         ] {
             assert_eq!(read_log(&selection), expect, "{selection:?}");
         }
+    }
+
+    async fn all(mut pieces: Receiver) -> String {
+        let mut text = Vec::new();
+        while let Some(piece) = pieces.recv().await {
+            text.extend_from_slice(&piece.unwrap());
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_follower_gets_everything_though_the_log_starts_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::create(dir.path().join("0.log")).unwrap();
+        let (reader, writer) = tokio::io::simplex(1 << 20);
+        let recording = tokio::spawn(Arc::clone(&log).record(vec![(Source::Stdout, reader)]));
+        let following =
+            tokio::spawn(all(read(Written::Going(log), Position::default(), Selection::default(), true)));
+        let expect = tokio::task::spawn_blocking(|| (0..200_000).map(|n| format!("line {n:060}\n")).collect::<String>());
+        let expect = expect.await.unwrap();
+        let mut writer = writer;
+        tokio::io::AsyncWriteExt::write_all(&mut writer, expect.as_bytes()).await.unwrap();
+        drop(writer);
+        recording.await.unwrap();
+        let text = following.await.unwrap();
+        assert!(text == expect, "{} bytes of {}", text.len(), expect.len());
+    }
+
+    #[tokio::test]
+    async fn a_line_that_comes_in_parts_has_one_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::create(dir.path().join("0.log")).unwrap();
+        let (reader, mut writer) = tokio::io::simplex(64);
+        let recording = tokio::spawn(Arc::clone(&log).record(vec![(Source::Stdout, reader)]));
+        let selection = Selection { timestamps: true, ..Selection::default() };
+        let mut pieces = read(Written::Going(Arc::clone(&log)), Position::default(), selection, true);
+        let mut text = Vec::new();
+        for part in ["first ", "second", " third\n"] {
+            tokio::io::AsyncWriteExt::write_all(&mut writer, part.as_bytes()).await.unwrap();
+            text.extend_from_slice(&pieces.recv().await.unwrap().unwrap());
+        }
+        drop(writer);
+        recording.await.unwrap();
+        let text = String::from_utf8(text).unwrap();
+        assert!(text.ends_with("Z first second third\n") && text.matches('Z').count() == 1, "{text}");
     }
 }

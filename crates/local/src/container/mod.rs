@@ -1,6 +1,7 @@
 //! Containers: processes with mount and PID namespaces of their own inside their pod's network,
 //! IPC and UTS namespaces.
 
+pub(crate) mod console;
 pub(crate) mod create;
 mod devices;
 mod etc;

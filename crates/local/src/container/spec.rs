@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::console::Console;
+
 /// One container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct ContainerSpec {
@@ -18,6 +20,7 @@ pub(crate) struct ContainerSpec {
     /// Files of `/etc` that belong to this container.
     pub(crate) etc: Vec<(String, String)>,
     pub(crate) read_only_root: bool,
+    pub(crate) console: Console,
     pub(crate) process: Process,
 }
 

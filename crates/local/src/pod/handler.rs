@@ -150,7 +150,7 @@ pub(crate) async fn exec(
     timeout: Duration,
 ) -> Result<(), String> {
     let process = Process { argv: command.to_vec(), ..environment.clone() };
-    let spec = ExecSpec { container, process, tty: false, streams: [false, true, true] };
+    let spec = ExecSpec { container, process, tty: false, size: None, streams: [false, true, true] };
     let run = async {
         let (out, stdout) = std::io::pipe().map_err(|e| e.to_string())?;
         let stderr = stdout.try_clone().map_err(|e| e.to_string())?;

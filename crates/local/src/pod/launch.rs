@@ -13,6 +13,7 @@ use super::identity::{ImageUser, identity};
 use super::objects::Objects;
 use super::service_links;
 use super::volumes::Volumes;
+use crate::container::console::Console;
 use crate::container::spec::{Base, ContainerSpec, Process, Volume};
 use crate::image::Image;
 use crate::network::NODE_IP;
@@ -76,6 +77,11 @@ pub(crate) async fn prepare(ground: &Ground<'_>, container: &Container, image: I
         volumes,
         etc,
         read_only_root: security.and_then(|s| s.read_only_root_filesystem) == Some(true),
+        console: match (container.tty, container.stdin) {
+            (Some(true), _) => Console::Terminal,
+            (_, Some(true)) => Console::Input,
+            _ => Console::None,
+        },
         process: Process {
             argv,
             env: variables.into_list(),

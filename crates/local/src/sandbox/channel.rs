@@ -85,6 +85,18 @@ impl Channel {
     }
 }
 
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Channel {
+    fn from(end: OwnedFd) -> Self {
+        Channel(end)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

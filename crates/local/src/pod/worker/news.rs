@@ -114,6 +114,8 @@ impl Worker {
                 reason: "CrashLoopBackOff",
                 message: format!("back-off {}s restarting failed container={name} pod={full}", wait.as_secs()),
             };
+            // The run that has just ended is the one before the next.
+            self.context.registry.note(&self.uid, &name, |entry| entry.previous.clone_from(&entry.path));
             let text = format!("Back-off restarting failed container {name} in pod {full}");
             self.say_of(index, Type::Warning, "BackOff", &text);
         }

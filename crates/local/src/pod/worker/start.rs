@@ -127,7 +127,7 @@ impl Worker {
         let log = self.open_log(index)?;
         let unit = &self.units[index];
         let (run, container) = (unit.run, Arc::clone(&unit.container));
-        let started = running::Container::start(&prepared.spec, log).await?;
+        let started = running::Container::start(&prepared.spec, Arc::clone(&log)).await.inspect_err(|_| log.end())?;
         let process = Arc::new(prepared.spec.process);
         let exited = watch_exit(Arc::clone(&started), index, run, self.sender.clone());
         let ip = self.ip.map(|ip| ip.to_string()).unwrap_or_default();
