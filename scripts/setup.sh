@@ -69,6 +69,17 @@ need_envoy() {
   chmod 755 "$folder/envoy"
 }
 
+# Debian's own kubectl, an old release, beside the machine's: its users are to feel at home too.
+need_debian_kubectl() {
+  [ -x "$tools/kubectl-debian/usr/bin/kubectl" ] && return
+  apt_update_once
+  say "setup: unpacking Debian's kubectl under .tools/"
+  mkdir -p "$tools/download" "$tools/kubectl-debian"
+  (cd "$tools/download" && apt-get download -qq kubernetes-client >/dev/null 2>&1) ||
+    fail_with_command "Debian's kubernetes-client" "sudo apt-get update && apt-get download kubernetes-client"
+  dpkg -x "$(ls -t "$tools/download/"kubernetes-client_*.deb | head -n 1)" "$tools/kubectl-debian"
+}
+
 command -v cargo >/dev/null || fail_with_command "the Rust toolchain (1.95 or newer)" "curl https://sh.rustup.rs | sh"
 need cc gcc
 [ "$purpose" = build ] && exit 0
@@ -79,5 +90,6 @@ minor=$(kubectl_minor)
 if [ "$purpose" = test ]; then
   need ip iproute2
   need_envoy
+  need_debian_kubectl
 fi
 exit 0

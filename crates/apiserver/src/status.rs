@@ -264,7 +264,8 @@ impl Status {
         if !self.reason.is_empty() {
             value["reason"] = self.reason.as_ref().into();
         }
-        if !self.details.is_empty() {
+        // Clients look into the details of a 404 without asking whether there are any.
+        if !self.details.is_empty() || self.code == 404 {
             value["details"] = Value::Object(self.details.clone());
         }
         value["code"] = self.code.into();

@@ -17,6 +17,7 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
+use super::metrics::Metrics;
 use crate::{auth::User, engine::Engine};
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -27,12 +28,20 @@ const WINDOW: u32 = 1 << 20;
 
 /// Serves all listeners until dropped; then all their connections end too.
 pub async fn serve(engine: Arc<Engine>, tls: Arc<ServerConfig>, listeners: Vec<TcpListener>) {
-    let acceptor = TlsAcceptor::from(tls);
-    let all = listeners.into_iter().map(|l| listen(Arc::clone(&engine), acceptor.clone(), l));
+    let shared = Shared { engine, metrics: Arc::default(), acceptor: TlsAcceptor::from(tls) };
+    let all = listeners.into_iter().map(|l| listen(shared.clone(), l));
     join_all(all).await;
 }
 
-async fn listen(engine: Arc<Engine>, acceptor: TlsAcceptor, listener: TcpListener) {
+/// What all connections share.
+#[derive(Clone)]
+struct Shared {
+    engine: Arc<Engine>,
+    metrics: Arc<Metrics>,
+    acceptor: TlsAcceptor,
+}
+
+async fn listen(shared: Shared, listener: TcpListener) {
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -41,7 +50,7 @@ async fn listen(engine: Arc<Engine>, acceptor: TlsAcceptor, listener: TcpListene
         }
         match listener.accept().await {
             Ok((stream, _)) => {
-                connections.spawn(connection(Arc::clone(&engine), acceptor.clone(), stream));
+                connections.spawn(connection(shared.clone(), stream));
             }
             Err(error) => {
                 // Out of descriptors, most likely: wait for some to be closed.
@@ -52,7 +61,8 @@ async fn listen(engine: Arc<Engine>, acceptor: TlsAcceptor, listener: TcpListene
     }
 }
 
-async fn connection(engine: Arc<Engine>, acceptor: TlsAcceptor, stream: TcpStream) {
+async fn connection(shared: Shared, stream: TcpStream) {
+    let Shared { engine, metrics, acceptor } = shared;
     let _ = stream.set_nodelay(true);
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else {
         return;
@@ -60,10 +70,10 @@ async fn connection(engine: Arc<Engine>, acceptor: TlsAcceptor, stream: TcpStrea
     let user =
         stream.get_ref().1.peer_certificates().and_then(|chain| User::from_certificate(chain.first()?)).map(Arc::new);
     let service = service_fn(move |request: Request<HyperBody>| {
-        let (engine, user) = (Arc::clone(&engine), user.clone());
+        let (engine, metrics, user) = (Arc::clone(&engine), Arc::clone(&metrics), user.clone());
         async move {
             let request = request.map(Body::new);
-            Ok::<_, std::convert::Infallible>(Box::pin(super::handle(engine, user, request)).await)
+            Ok::<_, std::convert::Infallible>(Box::pin(super::handle(engine, metrics, user, request)).await)
         }
     });
     let mut builder = Builder::new(TokioExecutor::new());

@@ -12,11 +12,18 @@ use crate::{
 };
 
 const ALL_VERBS: [&str; 8] = ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const PROXY_VERBS: &[&str] = &["create", "delete", "get", "patch", "update"];
 /// The Kubernetes version whose behaviour is served.
 const MINOR: &str = "33";
 
 /// `/version`
 pub fn version() -> Value {
+    // As Go names it.
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
     let version = format!("v1.{MINOR}.0+lateen-{}", env!("CARGO_PKG_VERSION"));
     json!({
         "major": "1",
@@ -27,7 +34,7 @@ pub fn version() -> Value {
         "buildDate": "",
         "goVersion": "",
         "compiler": "rustc",
-        "platform": format!("linux/{}", std::env::consts::ARCH),
+        "platform": format!("linux/{architecture}"),
     })
 }
 
@@ -68,7 +75,7 @@ pub fn paths(engine: &Engine) -> Vec<String> {
         paths.push(format!("/apis/{group}"));
         paths.extend(versions.iter().map(|v| format!("/apis/{group}/{v}")));
     }
-    let rest = ["/healthz", "/livez", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
+    let rest = ["/healthz", "/livez", "/metrics", "/openapi/v2", "/openapi/v3", "/readyz", "/version"];
     paths.extend(rest.map(str::to_owned));
     paths
 }
@@ -138,7 +145,9 @@ fn subresources(resource: &Resource, version: &str) -> Vec<Sub> {
             add("exec", other("", "v1", "PodExecOptions"), &["create", "get"]);
             add("log", own.clone(), &["get"]);
             add("portforward", other("", "v1", "PodPortForwardOptions"), &["create", "get"]);
+            add("proxy", other("", "v1", "PodProxyOptions"), PROXY_VERBS);
         }
+        "/services" => add("proxy", other("", "v1", "ServiceProxyOptions"), PROXY_VERBS),
         "/namespaces" => add("finalize", own.clone(), &["update"]),
         "/serviceaccounts" => {
             add("token", other("authentication.k8s.io", "v1", "TokenRequest"), &["create"]);

@@ -3,10 +3,14 @@
 mod accept;
 mod body;
 mod discovery;
+mod finish;
+mod health;
 mod impersonation;
+mod metrics;
 mod openapi;
 mod openapi_v2;
 mod path;
+mod proxy;
 mod query;
 mod resource;
 mod respond;
@@ -24,6 +28,8 @@ use crate::{
     status::Status,
 };
 pub use accept::serve;
+use finish::Accepted;
+use metrics::Metrics;
 use path::Path;
 pub(crate) use query::percent_decode;
 
@@ -34,12 +40,21 @@ pub(crate) struct Incoming {
 }
 
 /// Answers one request.
-async fn handle(engine: Arc<Engine>, certificate: Option<Arc<User>>, request: Request<Body>) -> Response<Body> {
+async fn handle(
+    engine: Arc<Engine>,
+    metrics: Arc<Metrics>,
+    certificate: Option<Arc<User>>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let counted = metrics.begin(&engine, &request);
+    let accepted = Accepted::of(request.headers());
     let result = match authenticate(&engine, certificate, &request) {
-        Ok(user) => route(engine, Incoming { user, request }).await,
+        Ok(user) => route(engine, &metrics, Incoming { user, request }).await,
         Err(status) => Err(status),
     };
-    result.unwrap_or_else(|status| respond::status(&status))
+    let response = result.unwrap_or_else(|status| respond::status(&status));
+    counted.end(response.status().as_u16());
+    finish::finish(accepted, response).await
 }
 
 /// Who sent the request: the owner of the connection's certificate, else of the bearer token,
@@ -68,7 +83,7 @@ fn by_token(engine: &Engine, headers: &HeaderMap) -> Result<User, Status> {
     }
 }
 
-async fn route(engine: Arc<Engine>, incoming: Incoming) -> Result<Response<Body>, Status> {
+async fn route(engine: Arc<Engine>, metrics: &Metrics, incoming: Incoming) -> Result<Response<Body>, Status> {
     let text = incoming.request.uri().path().to_owned();
     let query = query::Query::parse(incoming.request.uri().query().unwrap_or_default());
     match Path::parse(&text)? {
@@ -78,7 +93,7 @@ async fn route(engine: Arc<Engine>, incoming: Incoming) -> Result<Response<Body>
             if !matches!(*incoming.request.method(), Method::GET | Method::HEAD) {
                 return Err(Status::method_not_allowed());
             }
-            other(&engine, &incoming, &text)
+            other(&engine, metrics, &incoming, &text)
         }
     }
 }
@@ -89,12 +104,15 @@ fn authorize_path(engine: &Engine, incoming: &Incoming, path: &str) -> Result<()
     engine.rbac.check(&incoming.user, &action)
 }
 
-fn other(engine: &Engine, incoming: &Incoming, path: &str) -> Result<Response<Body>, Status> {
+fn other(engine: &Engine, metrics: &Metrics, incoming: &Incoming, path: &str) -> Result<Response<Body>, Status> {
     let accept = respond::accept(&incoming.request);
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
     Ok(match parts.as_slice() {
         [] => respond::json(StatusCode::OK, &json!({"paths": discovery::paths(engine)})),
-        ["healthz" | "livez" | "readyz", ..] => respond::text("ok"),
+        ["healthz" | "livez" | "readyz", ..] => health::answer(&parts, incoming.request.uri().query())?,
+        ["metrics"] => {
+            respond::bytes(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics.text(engine).into())
+        }
         ["version"] => respond::json(StatusCode::OK, &discovery::version()),
         ["api"] => discovery::core_versions(engine, &accept),
         ["apis"] => discovery::groups(engine, &accept),

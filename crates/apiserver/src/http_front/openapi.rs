@@ -76,20 +76,22 @@ fn collect(engine: &Engine, group: &str, version: &str) -> (Map<String, Value>, 
     (schemas, paths)
 }
 
-/// The schemas of everything that is served.
-pub fn all_schemas(engine: &Engine) -> Map<String, Value> {
-    let mut all = Map::new();
+/// The schemas and paths of everything that is served.
+pub fn everything(engine: &Engine) -> (Map<String, Value>, Map<String, Value>) {
+    let (mut all, mut all_paths) = (Map::new(), Map::new());
     for (group, versions) in discovery::group_versions(engine) {
         for version in versions {
-            for (name, schema) in collect(engine, &group, &version).0 {
+            let (schemas, paths) = collect(engine, &group, &version);
+            for (name, schema) in schemas {
                 // The document of a kind's own group says which kind it is.
                 if !all.contains_key(&name) || schema.get("x-kubernetes-group-version-kind").is_some() {
                     all.insert(name, schema);
                 }
             }
+            all_paths.extend(paths);
         }
     }
-    all
+    (all, all_paths)
 }
 
 /// The document of one group and version.

@@ -74,13 +74,45 @@ fn encode(engine: &Engine, version: &str) -> Vec<u8> {
         field(1, TITLE.as_bytes(), out);
         field(2, version.as_bytes(), out);
     });
-    field(8, &[], &mut out);
+    let (schemas, paths) = openapi::everything(engine);
+    message(8, &mut out, |out| self::paths(&paths, out));
     message(9, &mut out, |out| {
-        for (name, schema) in openapi::all_schemas(engine) {
-            named(1, &name, &schema, out);
+        for (name, schema) in &schemas {
+            named(1, name, schema, out);
         }
     });
     out
+}
+
+/// `openapi.v2.Paths { path = 2 { name = 1, value = 2 { patch = 8 } } }`: what clients look for is which parameters a
+/// patch of a kind takes.
+fn paths(paths: &Map<String, Value>, out: &mut Vec<u8>) {
+    for (name, item) in paths.iter().filter(|(_, item)| item["patch"].is_object()) {
+        message(2, out, |out| {
+            field(1, name.as_bytes(), out);
+            message(2, out, |out| message(8, out, |out| operation(&item["patch"], out)));
+        });
+    }
+}
+
+/// `openapi.v2.Operation { operation_id = 5, parameters = 8, vendor_extension = 13 }`
+fn operation(operation: &Value, out: &mut Vec<u8>) {
+    text(5, &operation["operationId"], out);
+    for parameter in operation["parameters"].as_array().into_iter().flatten() {
+        // ParametersItem, Parameter, NonBodyParameter, QueryParameterSubSchema { in = 2, name = 4, type = 6 }
+        message(8, out, |out| {
+            message(1, out, |out| {
+                message(2, out, |out| {
+                    message(3, out, |out| {
+                        text(2, &parameter["in"], out);
+                        text(4, &parameter["name"], out);
+                        text(6, &parameter["schema"]["type"], out);
+                    });
+                });
+            });
+        });
+    }
+    extensions(13, operation, out);
 }
 
 /// The reference of a schema, wrapped or not.
@@ -95,7 +127,7 @@ fn schema(schema: &Value, out: &mut Vec<u8>) {
     if let Some(target) = reference(schema) {
         field(1, target.as_bytes(), out);
         text(4, &schema["description"], out);
-        return extensions(schema, out);
+        return extensions(31, schema, out);
     }
     let int_or_string = schema["x-kubernetes-int-or-string"] == true;
     if int_or_string {
@@ -121,7 +153,7 @@ fn schema(schema: &Value, out: &mut Vec<u8>) {
     if let Some(properties) = schema["properties"].as_object() {
         message(25, out, |out| self::properties(properties, out));
     }
-    extensions(schema, out);
+    extensions(31, schema, out);
 }
 
 fn properties(properties: &Map<String, Value>, out: &mut Vec<u8>) {
@@ -130,15 +162,15 @@ fn properties(properties: &Map<String, Value>, out: &mut Vec<u8>) {
     }
 }
 
-/// `vendor_extension = 31 { name = 1, value = 2 { yaml = 2 } }`
-fn extensions(schema: &Value, out: &mut Vec<u8>) {
+/// `vendor_extension { name = 1, value = 2 { yaml = 2 } }`, the field's number given.
+fn extensions(number: u64, schema: &Value, out: &mut Vec<u8>) {
     for (name, value) in schema.as_object().into_iter().flatten() {
         let wanted = matches!(
             name.as_str(),
             "x-kubernetes-group-version-kind" | "x-kubernetes-patch-merge-key" | "x-kubernetes-patch-strategy"
         );
         if wanted {
-            message(31, out, |out| {
+            message(number, out, |out| {
                 field(1, name.as_bytes(), out);
                 // JSON is YAML.
                 message(2, out, |out| field(2, value.to_string().as_bytes(), out));
@@ -168,5 +200,11 @@ mod tests {
         let names: Vec<&[u8]> = properties.iter().map(|p| fields(p, 1)[0]).collect();
         assert!(names.contains(&&b"targetPort"[..]));
         assert!(definitions.iter().any(|d| fields(d, 1)[0] == b"io.k8s.api.apps.v1.Deployment"));
+        let paths = fields(fields(&document, 8)[0], 2);
+        let pod = paths.iter().find(|p| fields(p, 1)[0] == b"/api/v1/namespaces/{namespace}/pods/{name}").unwrap();
+        let patch = fields(fields(pod, 2)[0], 8)[0];
+        let first = fields(fields(fields(fields(patch, 8)[0], 1)[0], 2)[0], 3)[0];
+        assert_eq!(fields(first, 4)[0], b"dryRun");
+        assert_eq!(fields(fields(patch, 13)[0], 1)[0], b"x-kubernetes-group-version-kind");
     }
 }

@@ -53,6 +53,8 @@ impl Path {
         let (resource, name, subresource) = match rest {
             [resource] => (*resource, "", String::new()),
             [resource, name] => (*resource, *name, String::new()),
+            // What follows is the other side's path; see `after_proxy`.
+            [resource, name, "proxy", ..] => (*resource, *name, "proxy".to_owned()),
             [resource, name, sub @ ..] if sub.len() < 8 => (*resource, *name, sub.join("/")),
             _ => return Ok(Self::Other),
         };
@@ -63,6 +65,12 @@ impl Path {
             subresource: decode(&subresource)?,
         }))
     }
+}
+
+/// What follows the subresource `proxy` in a path, as it was sent.
+pub fn after_proxy(path: &str) -> &str {
+    let before = if path.starts_with("/api/v1/namespaces/") { 8 } else { 6 };
+    path.match_indices('/').nth(before - 1).map_or("", |(at, _)| &path[at..])
 }
 
 #[cfg(test)]
@@ -79,6 +87,7 @@ mod tests {
             ("/api/v1/namespaces/a/finalize", ("", "namespaces", "", "a", "finalize")),
             ("/apis/apps/v1/namespaces/a/deployments", ("apps", "deployments", "a", "", "")),
             ("/apis/apps/v1/namespaces/a/deployments/b/scale", ("apps", "deployments", "a", "b", "scale")),
+            ("/api/v1/namespaces/a/pods/b:80/proxy/x/y", ("", "pods", "a", "b:80", "proxy")),
             ("/apis/x.io/v1/widgets/system%3Aw", ("x.io", "widgets", "", "system:w", "")),
         ];
         for (path, (group, resource, namespace, name, sub)) in cases {
@@ -86,6 +95,9 @@ mod tests {
             assert_eq!(target.gvr, Gvr::new(group, "v1", resource), "{path}");
             assert_eq!((&*target.namespace, &*target.name, &*target.subresource), (namespace, name, sub), "{path}");
         }
+        assert_eq!(after_proxy("/api/v1/namespaces/a/pods/b:80/proxy"), "");
+        assert_eq!(after_proxy("/api/v1/namespaces/a/pods/b:80/proxy/"), "/");
+        assert_eq!(after_proxy("/api/v1/namespaces/a/services/b/proxy/x%2Fy//z/"), "/x%2Fy//z/");
         for path in ["/", "/api", "/api/v1", "/apis/apps/v1", "/healthz"] {
             assert_eq!(Path::parse(path), Ok(Path::Other), "{path}");
         }

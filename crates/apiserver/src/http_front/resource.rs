@@ -6,7 +6,13 @@ use axum::body::Body;
 use http::{Method, Response, StatusCode, header};
 use serde_json::{Map, Value, json};
 
-use super::{Incoming, body, path::Target, query::Query, respond, watch};
+use super::{
+    Incoming, body,
+    path::{Target, after_proxy},
+    proxy,
+    query::Query,
+    respond, watch,
+};
 use crate::{
     admission::{self, Foreign},
     auth::{self, Action},
@@ -351,6 +357,10 @@ impl Request {
                     }),
                 ))
             }
+            ("/pods" | "/services", "proxy", _) => {
+                let rest = after_proxy(self.incoming.request.uri().path()).to_owned();
+                proxy::serve(&self.engine, call, &rest, self.incoming.request).await
+            }
             ("/pods", "log", "get") => self.stream(call, PodStream::Log).await,
             ("/pods", "exec", "get" | "create") => self.stream(call, PodStream::Exec).await,
             ("/pods", "attach", "get" | "create") => self.stream(call, PodStream::Attach).await,
@@ -400,6 +410,10 @@ impl Request {
             }
             _ => return Err(Status::method_not_allowed()),
         };
-        Ok(respond::json(StatusCode::OK, &value))
+        match respond::form(&self.accept())? {
+            respond::Form::Whole => Ok(respond::json(StatusCode::OK, &value)),
+            respond::Form::Metadata => Ok(respond::json(StatusCode::OK, &respond::metadata(&value))),
+            respond::Form::Table => Ok(respond::json(StatusCode::OK, &respond::scale_table(&value))),
+        }
     }
 }

@@ -51,7 +51,11 @@ pub fn form(accept: &str) -> Result<Form, Status> {
             Some(_) => {}
         }
     }
-    Err(Status::new(406, "NotAcceptable", "only the following media types are accepted: application/json"))
+    Err(Status::new(
+        406,
+        "NotAcceptable",
+        "only the following media types are accepted: application/json, application/yaml",
+    ))
 }
 
 /// A JSON response.
@@ -189,6 +193,31 @@ pub fn table(
         "metadata": meta,
         "columnDefinitions": table::columns(resource, version),
         "rows": rows,
+    })
+}
+
+/// A Scale as a table.
+pub fn scale_table(scale: &Value) -> Value {
+    let column = |name: &str, kind: &str, format: &str| json!({"name": name, "type": kind, "format": format, "description": "", "priority": 0});
+    json!({
+        "kind": "Table",
+        "apiVersion": "meta.k8s.io/v1",
+        "metadata": {"resourceVersion": scale["metadata"]["resourceVersion"]},
+        "columnDefinitions": [
+            column("Name", "string", "name"),
+            column("Desired", "integer", ""),
+            column("Available", "integer", ""),
+            column("Age", "date", ""),
+        ],
+        "rows": [{
+            "cells": [
+                scale["metadata"]["name"],
+                scale["spec"]["replicas"],
+                scale["status"]["replicas"],
+                table::age(scale),
+            ],
+            "object": metadata(scale),
+        }],
     })
 }
 

@@ -7,7 +7,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use bytes::{BufMut, Bytes, BytesMut};
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::sleep;
 
@@ -94,7 +94,7 @@ async fn receive(mut messages: SplitStream<WebSocket>, mut stdin: Option<DuplexS
 }
 
 /// Send what the process writes to one stream.
-async fn pump(mut from: DuplexStream, channel: u8, out: mpsc::Sender<Bytes>) {
+pub(super) async fn pump(mut from: impl AsyncRead + Unpin, channel: u8, out: mpsc::Sender<Bytes>) {
     loop {
         let mut message = BytesMut::with_capacity(BUFFER + 1);
         message.put_u8(channel);

@@ -54,6 +54,7 @@ pub(super) async fn serve(
     if matches!(&job, Job::Exec(command) if command.is_empty()) {
         return Err(Status::bad_request("you must specify at least 1 command for the container"));
     }
+    refuse_completed(&job, pod)?;
     let run = Run { job, container, tty: wanted.tty, runtime };
     match Upgrade::of(request).await? {
         Upgrade::WebSocket(upgrade) => {
@@ -69,6 +70,20 @@ pub(super) async fn serve(
                 _ => tracing::debug!("client did not open the streams that it asked for"),
             }
         }),
+    }
+}
+
+/// A pod that is over has nothing left to run in.
+fn refuse_completed(job: &Job, pod: &Value) -> Result<(), Status> {
+    let what = match job {
+        Job::Exec(_) => "cannot exec into a container",
+        Job::Attach => "cannot attach a container",
+    };
+    match pod["status"]["phase"].as_str() {
+        Some(phase @ ("Succeeded" | "Failed")) => {
+            Err(Status::bad_request(format!("{what} in a completed pod; current phase is {phase}")))
+        }
+        _ => Ok(()),
     }
 }
 

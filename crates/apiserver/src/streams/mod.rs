@@ -10,6 +10,7 @@ use crate::{object::Object, runtime::PodRuntime, status::Status};
 mod channels;
 mod exec;
 mod logs;
+mod port_channels;
 mod port_forward;
 mod query;
 mod spdy;
@@ -47,7 +48,7 @@ pub async fn serve(
             exec::serve(exec::Job::Exec(command), &pod, &query, request, runtime).await
         }
         PodStream::Attach => exec::serve(exec::Job::Attach, &pod, &query, request, runtime).await,
-        PodStream::PortForward => port_forward::serve(&pod, request, runtime).await,
+        PodStream::PortForward => port_forward::serve(&pod, &query, request, runtime).await,
     }
 }
 

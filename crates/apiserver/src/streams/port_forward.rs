@@ -12,20 +12,24 @@ use serde_json::Value;
 use tokio::io::{AsyncWriteExt, DuplexStream, copy_bidirectional};
 use tokio::task::JoinSet;
 
+use super::query::Query;
 use super::spdy::{Incoming, Session};
-use super::tunnel;
 use super::upgrade::{Upgrade, choose_protocol};
+use super::{port_channels, tunnel};
 use crate::runtime::{ContainerRef, PodRuntime};
 use crate::status::Status;
 
 const PROTOCOL: &str = "portforward.k8s.io";
 const TUNNEL_PROTOCOL: &str = "SPDY/3.1+portforward.k8s.io";
+/// Ports over one WebSocket: each has two of the 256 channels.
+const PORTS: usize = 100;
 /// Connections whose second stream has not come yet.
 const HALF_OPEN: usize = 64;
 
 /// Answer a request to forward ports of `pod`.
 pub(super) async fn serve(
     pod: &Value,
+    query: &Query,
     request: Request<Body>,
     runtime: Arc<dyn PodRuntime>,
 ) -> Result<Response<Body>, Status> {
@@ -43,14 +47,33 @@ pub(super) async fn serve(
     };
     match Upgrade::of(request).await? {
         Upgrade::WebSocket(upgrade) => {
-            let (upgrade, _) = choose_protocol(*upgrade, &[TUNNEL_PROTOCOL])?;
+            let (upgrade, protocol) = choose_protocol(*upgrade, &[TUNNEL_PROTOCOL, port_channels::PROTOCOL])?;
+            let ports = if protocol == TUNNEL_PROTOCOL { Vec::new() } else { ports(query)? };
             Ok(upgrade.on_upgrade(move |socket| async move {
-                forward(Session::start(tunnel::bytes_of(socket)), pod, runtime).await;
+                if protocol == TUNNEL_PROTOCOL {
+                    forward(Session::start(tunnel::bytes_of(socket)), pod, runtime).await;
+                } else {
+                    port_channels::forward(socket, ports, pod, runtime).await;
+                }
             }))
         }
         Upgrade::Spdy(upgrade) => upgrade.accept(&[PROTOCOL], move |connection| async move {
             forward(Session::start(connection), pod, runtime).await;
         }),
+    }
+}
+
+/// The ports that the query names, where the protocol doesn't.
+fn ports(query: &Query) -> Result<Vec<u16>, Status> {
+    let number = |text: &str| match text.parse() {
+        Ok(port @ 1..) => Ok(port),
+        _ => Err(Status::bad_request(format!("invalid port {text:?}"))),
+    };
+    let ports: Vec<u16> = query.all("ports").flat_map(|list| list.split(',')).map(number).collect::<Result<_, _>>()?;
+    match ports.len() {
+        0 => Err(Status::bad_request("query parameter \"ports\" is required")),
+        1..=PORTS => Ok(ports),
+        _ => Err(Status::bad_request(format!("at most {PORTS} ports can be forwarded at once"))),
     }
 }
 

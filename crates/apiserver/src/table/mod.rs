@@ -99,7 +99,8 @@ fn since(time: &Value) -> String {
     }
 }
 
-fn age(object: &Value) -> Value {
+/// The age of an object.
+pub fn age(object: &Value) -> Value {
     since(&object["metadata"]["creationTimestamp"]).into()
 }
 

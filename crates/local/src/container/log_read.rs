@@ -246,9 +246,9 @@ mod tests {
         let log = Log::create(dir.path().join("0.log")).unwrap();
         let (reader, writer) = tokio::io::simplex(1 << 20);
         let recording = tokio::spawn(Arc::clone(&log).record(vec![(Source::Stdout, reader)]));
-        let following =
-            tokio::spawn(all(read(Written::Going(log), Position::default(), Selection::default(), true)));
-        let expect = tokio::task::spawn_blocking(|| (0..200_000).map(|n| format!("line {n:060}\n")).collect::<String>());
+        let following = tokio::spawn(all(read(Written::Going(log), Position::default(), Selection::default(), true)));
+        let expect =
+            tokio::task::spawn_blocking(|| (0..200_000).map(|n| format!("line {n:060}\n")).collect::<String>());
         let expect = expect.await.unwrap();
         let mut writer = writer;
         tokio::io::AsyncWriteExt::write_all(&mut writer, expect.as_bytes()).await.unwrap();

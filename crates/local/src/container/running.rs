@@ -30,7 +30,10 @@ pub(crate) struct Exit {
 
 /// Our ends of a container's streams.
 enum Ends {
-    Pipes { input: Option<OwnedFd>, outputs: [io::PipeReader; 2] },
+    Pipes {
+        input: Option<OwnedFd>,
+        outputs: [io::PipeReader; 2],
+    },
     /// Where the terminal comes from.
     Terminal(Channel),
 }

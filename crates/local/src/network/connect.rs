@@ -53,9 +53,18 @@ pub(crate) fn main() -> ExitCode {
     let Ok(Some((target, _))) = channel.recv::<Target>() else { return ExitCode::from(2) };
     let sent = match open(&target) {
         Ok(stream) => channel.send_with(&Ok::<(), String>(()), &[stream.as_fd()]),
-        Err(e) => channel.send(&Err::<(), String>(e.to_string())),
+        Err(e) => channel.send(&Err::<(), String>(reason(&e))),
     };
     if sent.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(1) }
+}
+
+/// As Go's programs say it.
+fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
+        io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
+        _ => error.to_string(),
+    }
 }
 
 fn open(target: &Target) -> io::Result<TcpStream> {

@@ -98,8 +98,9 @@ impl PodRuntime for Runtime {
                 .registry
                 .namespaces(&pod.uid)
                 .ok_or_else(|| Status::internal(format!("pod {:?} does not run", pod.pod)))?;
-            let stream = connect::connect(&namespaces, port).await.map_err(|e| {
-                Status::internal(format!("failed to connect to localhost:{port} inside pod {:?}: {e}", pod.pod))
+            let stream = connect::connect(&namespaces, port).await.map_err(|reason| {
+                let text = format!("failed to connect to localhost:{port} inside pod {:?}: {reason}", pod.pod);
+                Status::unavailable(text)
             })?;
             Ok(Box::pin(stream) as Pin<Box<dyn Duplex>>)
         })

@@ -8,6 +8,7 @@ mod docs;
 mod faults;
 mod guide;
 mod interop;
+mod kubectl;
 mod leaks;
 mod mini_mesh;
 mod outside;
