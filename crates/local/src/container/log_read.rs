@@ -244,13 +244,12 @@ mod tests {
     async fn a_follower_gets_everything_though_the_log_starts_anew() {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::create(dir.path().join("0.log")).unwrap();
-        let (reader, writer) = tokio::io::simplex(1 << 20);
+        let (mut writer, reader) = tokio::io::duplex(1 << 20);
         let recording = tokio::spawn(Arc::clone(&log).record(vec![(Source::Stdout, reader)]));
         let following = tokio::spawn(all(read(Written::Going(log), Position::default(), Selection::default(), true)));
         let expect =
             tokio::task::spawn_blocking(|| (0..200_000).map(|n| format!("line {n:060}\n")).collect::<String>());
         let expect = expect.await.unwrap();
-        let mut writer = writer;
         tokio::io::AsyncWriteExt::write_all(&mut writer, expect.as_bytes()).await.unwrap();
         drop(writer);
         recording.await.unwrap();
@@ -262,7 +261,7 @@ mod tests {
     async fn a_line_that_comes_in_parts_has_one_time() {
         let dir = tempfile::tempdir().unwrap();
         let log = Log::create(dir.path().join("0.log")).unwrap();
-        let (reader, mut writer) = tokio::io::simplex(64);
+        let (mut writer, reader) = tokio::io::duplex(64);
         let recording = tokio::spawn(Arc::clone(&log).record(vec![(Source::Stdout, reader)]));
         let selection = Selection { timestamps: true, ..Selection::default() };
         let mut pieces = read(Written::Going(Arc::clone(&log)), Position::default(), selection, true);
