@@ -159,8 +159,9 @@ fn service_address(engine: &Engine, call: &Call) -> Result<(String, u16), Status
     })?;
     let slices = engine.store.list("discovery.k8s.io/endpointslices", Some(&call.namespace));
     let mut found: Vec<(String, u16)> = Vec::new();
-    for slice in slices.items.iter().filter(|s| s["metadata"]["labels"]["kubernetes.io/service-name"] == wanted.name) {
-        found.extend(ready_addresses(slice, port["name"].as_str().unwrap_or_default()));
+    let mine = |slice: &Value| slice["metadata"]["labels"]["kubernetes.io/service-name"] == wanted.name;
+    for slice in slices.objects().filter(|slice| mine(slice)) {
+        found.extend(ready_addresses(&slice, port["name"].as_str().unwrap_or_default()));
     }
     fastrand::choice(found)
         .ok_or_else(|| Status::unavailable(format!("no endpoints available for service {:?}", wanted.name)))
