@@ -107,6 +107,11 @@ fn forwarded(
     for name in &DROPPED {
         parts.headers.remove(name);
     }
+    let impersonating = |name: &HeaderName| name.as_str().starts_with("impersonate-");
+    let personal: Vec<HeaderName> = parts.headers.keys().filter(|name| impersonating(name)).cloned().collect();
+    for name in personal {
+        parts.headers.remove(name);
+    }
     let host = HeaderValue::from_str(host).map_err(|_| Status::bad_request("the host is not valid"))?;
     parts.headers.insert(header::HOST, host);
     if let Some(protocol) = upgrade {
