@@ -182,6 +182,10 @@ async fn a_daemon_set_has_a_pod_on_the_node_and_replaces_it() {
         .patch(&gvr::DAEMON_SETS, "agent", json!({"spec": {"template": {"spec": {"nodeSelector": {"no": "node"}}}}}))
         .await;
     world.until(&gvr::PODS, "no node fits", <[_]>::is_empty).await;
+    let foreground = DeleteOptions { propagation_policy: Some("Foreground".into()), ..DeleteOptions::default() };
+    world.client.delete(&gvr::DAEMON_SETS, "default", "agent", &foreground).await.unwrap();
+    world.until(&gvr::DAEMON_SETS, "it goes after its history", <[_]>::is_empty).await;
+    assert!(world.list(&gvr::CONTROLLER_REVISIONS).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -231,4 +235,45 @@ async fn a_cron_job_makes_jobs_that_go_with_it() {
     delete(&world, &gvr::CRON_JOBS, "tick").await;
     world.until(&gvr::JOBS, "its Jobs go with it", <[_]>::is_empty).await;
     world.until(&gvr::PODS, "and their pods", <[_]>::is_empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_namespace_waits_for_what_is_held_and_says_so() {
+    let world = World::start().await;
+    let client = &world.client;
+    client.create(&gvr::NAMESPACES, "", json!({"metadata": {"name": "shop"}})).await.unwrap();
+    let held = json!({"metadata": {"name": "held", "finalizers": ["example.com/hold"]}});
+    client.create(&gvr::CONFIG_MAPS, "shop", held).await.unwrap();
+    client.delete(&gvr::NAMESPACES, "", "shop", &DeleteOptions::default()).await.unwrap();
+    let shop = |all: &[Object]| all.iter().find(|n| n["metadata"]["name"] == "shop").cloned();
+    let says = |all: &[Object]| {
+        let text = shop(all).map(|n| n["status"]["conditions"].to_string()).unwrap_or_default();
+        text.contains("example.com/hold in 1 resource instances")
+    };
+    world.until(&gvr::NAMESPACES, "it says what holds it", says).await;
+    let free = json!({"metadata": {"finalizers": null}});
+    let merge = lateen_apiserver::PatchType::Merge;
+    client.patch(&gvr::CONFIG_MAPS, "shop", "held", merge, &free, None).await.unwrap();
+    world.until(&gvr::NAMESPACES, "then it goes", |all| shop(all).is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_another_owner_keeps_stays() {
+    let world = World::start().await;
+    let map = |name: &str| json!({"metadata": {"name": name}});
+    let mut owners = Vec::new();
+    for name in ["one", "two"] {
+        let owner = world.create(&gvr::CONFIG_MAPS, map(name)).await;
+        owners.push(json!({"apiVersion": "v1", "kind": "ConfigMap", "name": name, "uid": owner["metadata"]["uid"],
+            "blockOwnerDeletion": true}));
+    }
+    let mut shared = map("shared");
+    shared["metadata"]["ownerReferences"] = owners.clone().into();
+    world.create(&gvr::CONFIG_MAPS, shared).await;
+    let foreground = DeleteOptions { propagation_policy: Some("Foreground".into()), ..DeleteOptions::default() };
+    world.client.delete(&gvr::CONFIG_MAPS, "default", "one", &foreground).await.unwrap();
+    let gone = |maps: &[Object]| !names(maps).contains(&"one");
+    let maps = world.until(&gvr::CONFIG_MAPS, "the first owner goes", gone).await;
+    let left = maps.iter().find(|m| m["metadata"]["name"] == "shared").unwrap();
+    assert_eq!(left["metadata"]["ownerReferences"], json!([owners[1]]));
 }

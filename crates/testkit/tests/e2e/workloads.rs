@@ -61,6 +61,7 @@ spec:
   template:
     spec:
       restartPolicy: Never
+      terminationGracePeriodSeconds: 1
       initContainers: [{name: helper, image: host, restartPolicy: Always, command: [sleep, "3600"]}]
       containers: [{name: app, image: host, command: [sh, -c, "echo index $JOB_COMPLETION_INDEX of $(hostname)"]}]
 ---
@@ -124,15 +125,21 @@ fn refused(kubectl: &Kubectl, args: &[&str]) -> anyhow::Result<String> {
     Ok(String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// What `kubectl apply` writes to standard error.
-fn warnings(kubectl: &Kubectl, manifest: &str) -> anyhow::Result<String> {
-    let mut command = kubectl.command(&["apply", "-f", "-"]);
+/// `kubectl ARGS` with something on standard input; what it writes to standard error.
+fn fed(kubectl: &Kubectl, args: &[&str], input: &str) -> anyhow::Result<String> {
+    let mut command = kubectl.command(args);
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
-    child.stdin.take().context("stdin")?.write_all(manifest.as_bytes())?;
+    child.stdin.take().context("stdin")?.write_all(input.as_bytes())?;
     let output = child.wait_with_output()?;
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.success(), "{text}");
     Ok(text)
+}
+
+fn pods(kubectl: &Kubectl) -> anyhow::Result<Vec<String>> {
+    let list = kubectl.get(&["pods"])?;
+    let items = list["items"].as_array().context("items")?.iter();
+    Ok(items.filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned)).collect())
 }
 
 #[test]
@@ -247,12 +254,25 @@ fn rollouts_go_on_and_back_and_owners_take_their_own_along() -> anyhow::Result<(
     kubectl.run(&["scale", "deployment/web", "--replicas=3"])?;
     rolled_out()?;
 
+    let before = pods(&kubectl)?;
+    let [first, second, ..] = before.as_slice() else { anyhow::bail!("{before:?}") };
+    let eviction = format!(r#"{{"apiVersion":"policy/v1","kind":"Eviction","metadata":{{"name":"{first}"}}}}"#);
+    let path = format!("/api/v1/namespaces/default/pods/{first}/eviction");
+    fed(&kubectl, &["create", "--raw", &path, "-f", "-"], &eviction)?;
+    kubectl.run(&["delete", "pod", second, "--force", "--grace-period=0"])?;
+    eventually(PATIENCE, || {
+        let now = pods(&kubectl)?;
+        ensure!(now.len() == 3 && !now.contains(first) && !now.contains(second), "{now:?}");
+        Ok(())
+    })?;
+    rolled_out()?;
+
     kubectl.run(&["delete", "deployment", "web", "--cascade=orphan"])?;
-    ensure!(kubectl.get(&["pods"])?["items"].as_array().is_some_and(|pods| pods.len() == 3), "pods stay");
+    ensure!(pods(&kubectl)?.len() == 3, "pods stay");
     kubectl.apply_text(DEPLOYMENT)?;
     rolled_out()?;
     kubectl.run(&["delete", "deployment", "web", "--cascade=foreground"])?;
-    ensure!(kubectl.get(&["pods"])?["items"].as_array().is_some_and(Vec::is_empty), "pods went first");
+    ensure!(pods(&kubectl)?.is_empty(), "pods went first");
     Ok(())
 }
 
@@ -260,7 +280,7 @@ fn rollouts_go_on_and_back_and_owners_take_their_own_along() -> anyhow::Result<(
 fn what_is_only_stored_says_so() -> anyhow::Result<()> {
     let cluster = Cluster::start(User::Root)?;
     let kubectl = cluster.kubectl();
-    let told = warnings(&kubectl, STORED)?;
+    let told = fed(&kubectl, &["apply", "-f", "-"], STORED)?;
     for kind in ["PodDisruptionBudget", "NetworkPolicy", "HorizontalPodAutoscaler"] {
         ensure!(told.contains(&format!("Warning: {kind} is stored, but")), "{told}");
     }

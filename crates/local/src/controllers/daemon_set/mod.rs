@@ -42,6 +42,9 @@ impl DaemonSets {
     }
 
     async fn sync(&self, set: &Object) -> Result<Next, Status> {
+        if set.is_terminating() {
+            return Ok(Next::Done);
+        }
         let pods = self.api.claim(&gvr::PODS, set, OWNER).await?;
         let history = revisions::history(&self.api, set, OWNER).await?;
         let hash = revisions::hash(&history.present).to_owned();
@@ -49,7 +52,7 @@ impl DaemonSets {
         let sample = self.pod(set, &hash, "");
         let now = self.clock.now();
         let plan = plan::plan(set, &sample, &nodes, &pods, &hash, now);
-        let done = if set.is_terminating() { Ok(()) } else { self.carry_out(set, &hash, &plan).await };
+        let done = self.carry_out(set, &hash, &plan).await;
         self.api.set_status(&gvr::DAEMON_SETS, set, plan.status).await?;
         done?;
         let live: Vec<&str> = pods.iter().filter_map(|p| p.label(revisions::HASH_LABEL)).collect();

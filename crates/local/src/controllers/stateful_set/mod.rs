@@ -31,6 +31,9 @@ impl StatefulSets {
     }
 
     async fn sync(&self, set: &Object) -> Result<Next, Status> {
+        if set.is_terminating() {
+            return Ok(Next::Done);
+        }
         let is_name = |pod: &Value| names::ordinal(set, pod).is_some();
         let pods = self.api.claim_if(&gvr::PODS, set, OWNER, is_name).await?;
         let history = revisions::history(&self.api, set, OWNER).await?;

@@ -54,7 +54,7 @@ pub fn plan(set: &Value, pods: &[Object], revisions: Revisions<'_>, now: Timesta
     numbered.sort_by_key(|(ordinal, _)| *ordinal);
     let view = View { set, pods: numbered, revisions, now };
     let mut actions = Vec::new();
-    if !set.is_terminating() && view.grow(&mut actions) && view.shrink(&mut actions) {
+    if view.grow(&mut actions) && view.shrink(&mut actions) {
         view.update(&mut actions);
     }
     actions
