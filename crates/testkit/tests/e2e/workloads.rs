@@ -144,7 +144,16 @@ fn pods(kubectl: &Kubectl) -> anyhow::Result<Vec<String>> {
 
 #[test]
 fn a_stateful_set_finds_its_data_again() -> anyhow::Result<()> {
-    let cluster = Cluster::start(User::Root)?;
+    for user in [User::Root, User::Nobody] {
+        let cluster = Cluster::start(user)?;
+        data_stays_with_its_pod(&cluster).with_context(|| format!("as {user:?}"))?;
+        cluster.run(&["down", "--purge"])?;
+        ensure!(!cluster.home().join("volumes").exists(), "--purge left the volumes");
+    }
+    Ok(())
+}
+
+fn data_stays_with_its_pod(cluster: &Cluster) -> anyhow::Result<()> {
     let kubectl = cluster.kubectl();
     kubectl.apply_text(STATEFUL_SET)?;
     kubectl.run(&["rollout", "status", "statefulset/db", "--timeout=60s"])?;
