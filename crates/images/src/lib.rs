@@ -2,10 +2,17 @@
 //! images do, without a registry to fetch them from.
 
 mod curl;
+pub mod echo;
+mod echo_basic;
+mod go_duration;
 mod http_echo;
+mod http_text;
 mod httpbin;
 mod registry;
+mod rpc;
 mod serve;
+mod tls;
+mod web_socket;
 
 use std::process::ExitCode;
 
@@ -22,6 +29,9 @@ pub fn run(name: &str, args: &[String]) -> ExitCode {
     };
     runtime.block_on(async {
         match name {
+            "istio-app" | "server" => echo::run(args).await,
+            "client" => echo::run_client(args).await,
+            "echo-basic" => echo_basic::run().await,
             "http-echo" => http_echo::run(args).await,
             "curl" => curl::run(args).await,
             "httpbin" | "gunicorn" => httpbin::run(httpbin::Flavor::Python, args).await,

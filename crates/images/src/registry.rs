@@ -12,7 +12,7 @@ pub struct Builtin {
     pub default_args: &'static [&'static str],
     /// Programs that the image has on its PATH, each a link to the `lateen` binary (see [`crate::applet`]).
     pub applets: &'static [&'static str],
-    /// The references that it stands in for, without registry and tag.
+    /// The references that it stands in for, without tag; those of the well-known registries without registry.
     pub references: &'static [&'static str],
     /// One line for people.
     pub description: &'static str,
@@ -22,7 +22,7 @@ pub struct Builtin {
 const REGISTRIES: [&str; 6] =
     ["docker.io", "index.docker.io", "registry.hub.docker.com", "quay.io", "ghcr.io", "mirror.gcr.io"];
 
-const BUILTINS: [Builtin; 4] = [
+const BUILTINS: [Builtin; 6] = [
     Builtin {
         name: "http-echo",
         entrypoint: &["lateen", "image", "http-echo", "--"],
@@ -55,6 +55,31 @@ const BUILTINS: [Builtin; 4] = [
         references: &["mccutchen/go-httpbin"],
         description: "shows requests and makes responses to order, on port 8080",
     },
+    Builtin {
+        name: "istio-app",
+        entrypoint: &["lateen", "image", "istio-app", "--"],
+        default_args: &[],
+        applets: &["istio-app", "server", "client"],
+        references: &[
+            "istio/app",
+            "gcr.io/istio-testing/app",
+            "registry.istio.io/testing/app",
+            "registry.k8s.io/gateway-api/conformance/echo-advanced",
+        ],
+        description: "the echo workload of Istio's tests: tells what it saw, makes calls when asked",
+    },
+    Builtin {
+        name: "echo-basic",
+        entrypoint: &["lateen", "image", "echo-basic", "--"],
+        default_args: &[],
+        applets: &["echo-basic"],
+        references: &[
+            "gcr.io/k8s-staging-gateway-api/echo-basic",
+            "registry.k8s.io/gateway-api/echo-basic",
+            "registry.k8s.io/gateway-api/conformance/echo-basic",
+        ],
+        description: "the backend of the Gateway API's conformance tests: answers with what it was asked",
+    },
 ];
 
 /// All built-in images.
@@ -64,24 +89,20 @@ pub fn list() -> &'static [Builtin] {
 
 /// The built-in image that serves an image reference, with or without registry, tag and digest.
 pub fn resolve(image: &str) -> Option<Builtin> {
-    let path = repository(image)?;
+    let path = repository(image);
     BUILTINS.iter().find(|builtin| builtin.references.contains(&path)).cloned()
 }
 
-/// The repository of a reference, without a known registry. `None` for an unknown registry.
-fn repository(image: &str) -> Option<&str> {
+/// The repository of a reference, without tag and without a well-known registry.
+fn repository(image: &str) -> &str {
     let image = image.split_once('@').map_or(image, |(name, _)| name);
     let image = match image.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,
         _ => image,
     };
-    let Some((first, rest)) = image.split_once('/') else {
-        return Some(image);
-    };
-    let registry = first.contains(['.', ':']) || first == "localhost";
-    match registry {
-        true => REGISTRIES.contains(&first).then_some(rest),
-        false => Some(image),
+    match image.split_once('/') {
+        Some((registry, rest)) if REGISTRIES.contains(&registry) => rest,
+        _ => image,
     }
 }
 
@@ -100,6 +121,10 @@ mod tests {
             ("kennethreitz/httpbin", Some("httpbin")),
             ("docker.io/kong/httpbin:0.1.0", Some("httpbin")),
             ("docker.io/mccutchen/go-httpbin:v2.15.0", Some("go-httpbin")),
+            ("istio/app:1.27.0", Some("istio-app")),
+            ("gcr.io/istio-testing/app:latest", Some("istio-app")),
+            ("registry.k8s.io/gateway-api/conformance/echo-basic:v0.1.0", Some("echo-basic")),
+            ("gcr.io/curlimages/curl", None),
             ("localhost:5000/hashicorp/http-echo", None),
             ("example.com/curlimages/curl", None),
             ("nginx", None),

@@ -23,6 +23,7 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
     sync::{mpsc, watch},
@@ -62,6 +63,11 @@ impl HttpBody for Received {
     }
 }
 
+/// Reads a body that is not needed, so that its connection can be used again.
+pub(crate) async fn drain(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
 /// Listens on `address`: `HOST:PORT`, or `:PORT` for all addresses of both families.
 pub(crate) async fn listen(address: &str) -> io::Result<TcpListener> {
     match address.strip_prefix(':') {
@@ -82,6 +88,20 @@ where
     F: Future<Output = Response<Body>> + Send + 'static,
 {
     let handler = Arc::new(handler);
+    accept(listener, move |stream, peer, stopped| {
+        let handler = handler.clone();
+        http(stream, move |request| handler(request, peer), stopped)
+    })
+    .await
+}
+
+/// Hands connections over until SIGTERM or SIGINT, which the receiver that comes with each tells of; then waits for
+/// those that are left.
+pub(crate) async fn accept<C, F>(listener: TcpListener, connection: C) -> io::Result<()>
+where
+    C: Fn(TcpStream, SocketAddr, watch::Receiver<bool>) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let (stop, stopped) = watch::channel(false);
@@ -90,9 +110,10 @@ where
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, peer)) => {
+                    let _ = stream.set_nodelay(true);
                     // An IPv4 client of a socket for both families is shown as what it is.
                     let peer = SocketAddr::new(peer.ip().to_canonical(), peer.port());
-                    connections.spawn(connection(stream, peer, handler.clone(), stopped.clone()));
+                    connections.spawn(connection(stream, peer, stopped.clone()));
                 }
                 // Out of descriptors, or the peer is gone already: later attempts may succeed.
                 Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -108,20 +129,21 @@ where
     Ok(())
 }
 
-async fn connection<H, F>(stream: TcpStream, peer: SocketAddr, handler: Arc<H>, mut stopped: watch::Receiver<bool>)
+/// Speaks HTTP, either version, on one connection until it ends or `stopped`.
+pub(crate) async fn http<I, H, F>(stream: I, handler: H, mut stopped: watch::Receiver<bool>)
 where
-    H: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    H: Fn(Request<Incoming>) -> F,
     F: Future<Output = Response<Body>> + Send + 'static,
 {
-    let _ = stream.set_nodelay(true);
-    let service = service_fn(move |request| {
-        let answer = handler(request, peer);
+    let service = service_fn(|request| {
+        let answer = handler(request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
     builder.http2().timer(TokioTimer::new()).initial_connection_window_size(WINDOW);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),

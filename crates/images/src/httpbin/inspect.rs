@@ -4,11 +4,9 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
-use super::{
-    Flavor, json as answer,
-    received::{Received, pairs},
-    status,
-};
+use crate::http_text::pairs;
+
+use super::{Flavor, json as answer, received::Received, status};
 use crate::serve::Body;
 
 pub(super) fn get(received: &Received) -> Response<Body> {

@@ -1,12 +1,13 @@
 //! A request, as the endpoints look at it.
 
-use std::{borrow::Cow, net::SocketAddr};
+use std::net::SocketAddr;
 
 use bytes::Bytes;
 use http::{Method, request::Parts};
 use serde_json::{Map, Value, json};
 
 use super::Flavor;
+use crate::http_text::{capitals, pairs};
 
 /// A request that has arrived completely.
 pub(super) struct Received {
@@ -116,53 +117,4 @@ impl Received {
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect()
     }
-}
-
-/// `name=value` pairs of a query or form, decoded.
-pub(super) fn pairs(text: &str) -> Vec<(String, String)> {
-    text.split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            (decode(name).into_owned(), decode(value).into_owned())
-        })
-        .collect()
-}
-
-/// Percent-decoding, with `+` as space.
-pub(super) fn decode(text: &str) -> Cow<'_, str> {
-    if !text.contains(['%', '+']) {
-        return Cow::Borrowed(text);
-    }
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&first, tail)) = rest.split_first() {
-        let escape = (first == b'%').then(|| tail.get(..2).and_then(hex)).flatten();
-        match escape {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &tail[2..];
-            }
-            None => {
-                bytes.push(if first == b'+' { b' ' } else { first });
-                rest = tail;
-            }
-        }
-    }
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn hex(digits: &[u8]) -> Option<u8> {
-    u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
-}
-
-/// `x-request-id` as `X-Request-Id`.
-fn capitals(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    let mut start = true;
-    for letter in name.chars() {
-        text.push(if start { letter.to_ascii_uppercase() } else { letter });
-        start = letter == '-';
-    }
-    text
 }
