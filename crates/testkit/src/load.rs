@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context;
 
@@ -12,6 +13,7 @@ pub struct Load {
     child: Child,
     kubectl: Kubectl,
     client: Vec<String>,
+    stop_file: String,
 }
 
 /// What became of the requests of a [`Load`].
@@ -25,13 +27,13 @@ pub struct Outcome {
     pub servers: BTreeSet<String>,
 }
 
-/// Runs in the pod: asks until the file appears, at most 5 s for each request.
+/// Runs in the pod: asks at least once, and until the file appears, at most 5 s for each request.
 const SCRIPT: &str = r#"
-rm -f /tmp/load-stop
-while [ ! -e /tmp/load-stop ]; do
-  curl -s -o /dev/null -m 5 -w '%{http_code} %header{server}\n' "$0"
-done
+while curl -s -o /dev/null -m 5 -w '%{http_code} %header{server}\n' "$0"; [ ! -e "$1" ]; do :; done
 "#;
+
+/// Loads started by this process; each is stopped by a file of its own.
+static STARTED: AtomicUsize = AtomicUsize::new(0);
 
 impl Load {
     /// Starts asking for `url` from a pod that has a container `curl`; `client` is what `kubectl exec` takes: `deploy/curl`,
@@ -40,11 +42,12 @@ impl Load {
     /// # Errors
     /// When `kubectl exec` can't be started.
     pub fn start(kubectl: &Kubectl, client: &[&str], url: &str) -> anyhow::Result<Self> {
-        let args = [&["exec", "-c", "curl"], client, &["--", "sh", "-c", SCRIPT, url]].concat();
+        let stop_file = format!("/tmp/load-stop-{}", STARTED.fetch_add(1, Ordering::Relaxed));
+        let args = [&["exec", "-c", "curl"], client, &["--", "sh", "-c", SCRIPT, url, &stop_file]].concat();
         let mut command: Command = kubectl.command(&args);
         let child = command.stdout(Stdio::piped()).spawn().context("kubectl exec")?;
         let client = client.iter().map(ToString::to_string).collect();
-        Ok(Self { child, kubectl: kubectl.clone(), client })
+        Ok(Self { child, kubectl: kubectl.clone(), client, stop_file })
     }
 
     /// Ends the stream and counts.
@@ -53,7 +56,7 @@ impl Load {
     /// When the pod can't be reached any more.
     pub fn stop(self) -> anyhow::Result<Outcome> {
         let client: Vec<&str> = self.client.iter().map(String::as_str).collect();
-        self.kubectl.run(&[&["exec", "-c", "curl"], &client[..], &["--", "touch", "/tmp/load-stop"]].concat())?;
+        self.kubectl.run(&[&["exec", "-c", "curl"], &client[..], &["--", "touch", &self.stop_file]].concat())?;
         let output = self.child.wait_with_output()?;
         let mut outcome = Outcome::default();
         for line in String::from_utf8_lossy(&output.stdout).lines() {
