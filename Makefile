@@ -29,7 +29,7 @@ unit: ## units and simulation only
 e2e: ## the real thing: kubectl, namespaces, traffic
 	@scripts/setup.sh test
 	$(CARGO) build --release --package lateen-cli
-	$(CARGO) test --workspace --test e2e -- --test-threads=1
+	$(CARGO) test --workspace --test e2e -- --test-threads=1 --skip conformance::
 
 lint: ## format, clippy, house rules
 	$(CARGO) fmt --all -- --check
@@ -37,7 +37,10 @@ lint: ## format, clippy, house rules
 	$(CARGO) xtask tidy
 
 conformance: ## Istio's behaviour as data, counted by group
+	@scripts/setup.sh test
+	$(CARGO) build --release --package lateen-cli
 	$(CARGO) test --workspace --test conformance -- --nocapture
+	$(CARGO) test --workspace --test e2e -- --test-threads=1 --nocapture conformance::
 	$(CARGO) test --workspace --lib --test it -- --nocapture resolves_as_istio_does rules_are_those_of_istio
 
 bench-mesh: ## how fast and small the mini mesh is

@@ -37,6 +37,11 @@ pub fn request_hash(
     hash::combine(policies, head, source)
 }
 
+/// The hash of a connection's client.
+pub fn source_hash(source: std::net::IpAddr) -> u64 {
+    hash::source(source)
+}
+
 impl Cluster {
     /// Picks an endpoint; `None` when there is no healthy one.
     pub fn pick(&self, context: PickContext<'_>) -> Option<&Arc<Endpoint>> {

@@ -63,6 +63,8 @@ pub struct TcpProxy {
     pub idle_timeout: Option<Duration>,
     /// Limit for the whole connection.
     pub max_duration: Option<Duration>,
+    /// Choose endpoints by the client's address, where the cluster's policy wants a hash.
+    pub hash_source: bool,
     /// Attempts to connect.
     pub connect_attempts: u32,
     /// Where its connections are logged.

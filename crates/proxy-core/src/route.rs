@@ -266,11 +266,10 @@ impl Redirect {
         let host = self.host.as_deref().unwrap_or(old_host);
         let kept = if self.scheme.is_some() && matches!(old_port, Some("80" | "443")) { None } else { old_port };
         let port = match self.port {
-            Some(port) => Some(port.to_string()),
+            Some(port) => Some(port.to_string()).filter(|_| !matches!((scheme, port), ("http", 80) | ("https", 443))),
             None if self.host.is_some() => None,
             None => kept.map(str::to_owned),
         };
-        let port = port.filter(|port| !matches!((scheme, port.as_str()), ("http", "80") | ("https", "443")));
         let path = self.new_path(matcher, head.path());
         match port {
             Some(port) => format!("{scheme}://{host}:{port}{path}"),

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::{Duration, Instant, SystemTime};
 
-use lateen_proxy_core::balance::PickContext;
+use lateen_proxy_core::balance::{PickContext, source_hash};
 use lateen_proxy_core::chain::TcpProxy;
 use lateen_proxy_core::cluster::{Cluster, Discovery};
 use lateen_proxy_core::listener::Listener;
@@ -153,7 +153,7 @@ async fn open(conn: &Conn, proxy: &TcpProxy, passage: &mut Passage<'_>) -> Optio
     };
     loop {
         passage.attempts += 1;
-        let Some(endpoint) = pick(conn, cluster) else {
+        let Some(endpoint) = pick(conn, proxy, cluster) else {
             passage.flags.set(Flag::NoHealthyUpstream);
             passage.cause = format!("no healthy endpoint in cluster {}", cluster.name);
             return None;
@@ -171,12 +171,13 @@ async fn open(conn: &Conn, proxy: &TcpProxy, passage: &mut Passage<'_>) -> Optio
     }
 }
 
-fn pick<'t>(conn: &Conn, cluster: &'t Arc<Cluster>) -> Option<EndpointRef<'t>> {
+fn pick<'t>(conn: &Conn, proxy: &TcpProxy, cluster: &'t Arc<Cluster>) -> Option<EndpointRef<'t>> {
     if let Discovery::OriginalDst { .. } = cluster.discovery {
         return Some(EndpointRef::Own(conn.original_endpoint(&cluster.config)));
     }
     let worker = &conn.worker;
-    let context = PickContext { now: worker.now(), random: worker.random(), hash: None, avoid: &[], attempts: 0 };
+    let hash = proxy.hash_source.then(|| source_hash(conn.remote.ip()));
+    let context = PickContext { now: worker.now(), random: worker.random(), hash, avoid: &[], attempts: 0 };
     cluster.pick(context).map(EndpointRef::Table)
 }
 

@@ -1,6 +1,6 @@
 //! Reads the conformance data and keeps score: which cases pass, which are expected not to, and why.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -62,16 +62,12 @@ impl Score {
     /// A case that fails without being listed, and a listed case that passes.
     pub fn settle(self) -> anyhow::Result<()> {
         println!("{}: passed {} of {}", self.group, self.passed, self.passed + self.failed.len());
-        let expected = expected_failures(self.group)?;
-        let unexpected: Vec<_> = self
-            .failed
-            .iter()
-            .filter(|(id, _)| !expected.contains_key(*id))
-            .map(|(id, why)| format!("{id}: {why}"))
-            .collect();
-        let failed: BTreeSet<_> = self.failed.keys().collect();
-        let cured: Vec<_> = expected.keys().filter(|id| !failed.contains(id)).cloned().collect();
-        for (id, reason) in &expected {
+        let expected = Expected::of_group(self.group)?;
+        let unexpected: Vec<_> =
+            self.failed.iter().filter(|(id, _)| !expected.covers(id)).map(|(id, why)| format!("{id}: {why}")).collect();
+        let failed: Vec<_> = self.failed.keys().map(String::as_str).collect();
+        let cured = expected.cured(&failed);
+        for (id, reason) in &expected.0 {
             println!("  expected failure: {id} ({reason})");
         }
         anyhow::ensure!(
@@ -85,11 +81,48 @@ impl Score {
     }
 }
 
-/// `tests/expected-failures/GROUP.yaml`: a mapping from case to reason.
-fn expected_failures(group: &str) -> anyhow::Result<BTreeMap<String, String>> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/expected-failures/{group}.yaml"));
-    if !path.exists() {
-        return Ok(BTreeMap::new());
+/// The failures that are expected, each with its reason. A name that ends in `*` stands for all that begin like it.
+pub struct Expected(BTreeMap<String, String>);
+
+impl Expected {
+    /// Reads `tests/expected-failures/GROUP.yaml`: a mapping from case to reason.
+    ///
+    /// # Errors
+    /// When the file is there and can't be read.
+    pub fn of_group(group: &str) -> anyhow::Result<Self> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/expected-failures/{group}.yaml"));
+        if !path.exists() {
+            return Ok(Self(BTreeMap::new()));
+        }
+        Ok(Self(serde_saphyr::from_str(&std::fs::read_to_string(path)?)?))
     }
-    Ok(serde_saphyr::from_str(&std::fs::read_to_string(path)?)?)
+
+    /// Whether `id` is expected to fail.
+    #[must_use]
+    pub fn covers(&self, id: &str) -> bool {
+        self.0.keys().any(|name| names(name, id))
+    }
+
+    /// The names on the list that none of the failures bears out.
+    fn cured(&self, failed: &[&str]) -> Vec<String> {
+        self.0.keys().filter(|name| !failed.iter().any(|id| names(name, id))).cloned().collect()
+    }
+}
+
+fn names(name: &str, id: &str) -> bool {
+    name.strip_suffix('*').map_or(name == id, |start| id.starts_with(start))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_stands_for_all_that_begin_alike_until_none_of_them_fails() {
+        let expected = Expected([("gateway/*", "later"), ("dns/a", "later")].map(|(a, b)| (a.into(), b.into())).into());
+        assert!(expected.covers("gateway/404#0") && expected.covers("dns/a"));
+        assert!(!expected.covers("dns/a/tcp") && !expected.covers("host/gateway/404"));
+        assert_eq!(expected.cured(&["gateway/404#0"]), ["dns/a"]);
+        assert_eq!(expected.cured(&["dns/a"]), ["gateway/*"]);
+    }
 }

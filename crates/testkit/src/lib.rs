@@ -6,3 +6,4 @@ pub mod kubectl;
 pub mod load;
 pub mod processes;
 pub mod simulation;
+pub mod world;

@@ -15,7 +15,7 @@ use super::scope::Scope;
 use super::wire::{endpoint_address, number};
 use crate::reads::{Fact, ReadSet};
 use crate::resource::Service;
-use crate::snapshot::{Endpoint, Snapshot};
+use crate::snapshot::{Endpoint, MtlsMode, Snapshot};
 use crate::view::ProxyView;
 
 /// The cluster that all workloads are in.
@@ -57,6 +57,7 @@ pub fn localities(
 ) -> Vec<proto::LocalityLbEndpoints> {
     let Some(wanted) = subset_labels(cluster, service, scope, reads) else { return Vec::new() };
     reads.read(Fact::Endpoints(cluster.host.clone()));
+    reads.read(Fact::PeerAuthentications);
     let known = scope.snapshot.endpoints.of_service(&service.hostname, service.namespace());
     let mut by_locality: BTreeMap<&Locality, Vec<&Arc<Endpoint>>> = BTreeMap::new();
     for endpoint in known.map_or(&[][..], |e| e.of_port(cluster.port)) {
@@ -64,10 +65,10 @@ pub fn localities(
             by_locality.entry(&endpoint.locality).or_default().push(endpoint);
         }
     }
-    by_locality.into_iter().map(|(locality, endpoints)| of_locality(locality, &endpoints, scope.view)).collect()
+    by_locality.into_iter().map(|(locality, endpoints)| of_locality(locality, &endpoints, scope)).collect()
 }
 
-fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>], view: &ProxyView) -> proto::LocalityLbEndpoints {
+fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>], scope: &Scope<'_>) -> proto::LocalityLbEndpoints {
     let weight: u32 = endpoints.iter().map(|e| e.weight.max(1)).fold(0, u32::saturating_add);
     proto::LocalityLbEndpoints {
         locality: Some(core::Locality {
@@ -75,13 +76,13 @@ fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>], view: &ProxyVi
             zone: locality.zone.clone(),
             sub_zone: locality.subzone.clone(),
         }),
-        lb_endpoints: endpoints.iter().map(|e| lb_endpoint(e, view)).collect(),
+        lb_endpoints: endpoints.iter().map(|e| lb_endpoint(e, scope)).collect(),
         load_balancing_weight: number(weight),
         ..Default::default()
     }
 }
 
-fn lb_endpoint(endpoint: &Endpoint, view: &ProxyView) -> proto::LbEndpoint {
+fn lb_endpoint(endpoint: &Endpoint, scope: &Scope<'_>) -> proto::LbEndpoint {
     let at = proto::Endpoint {
         address: Some(endpoint_address(&endpoint.address, endpoint.port.into())),
         ..Default::default()
@@ -90,29 +91,35 @@ fn lb_endpoint(endpoint: &Endpoint, view: &ProxyView) -> proto::LbEndpoint {
         host_identifier: Some(proto::lb_endpoint::HostIdentifier::Endpoint(at)),
         load_balancing_weight: number(endpoint.weight.max(1)),
         health_status: core::HealthStatus::Healthy.into(),
-        metadata: Some(metadata(endpoint, view)),
+        metadata: Some(metadata(endpoint, scope)),
     }
 }
 
 /// What the proxy and its metrics need to know of an endpoint.
-fn metadata(endpoint: &Endpoint, view: &ProxyView) -> core::Metadata {
+fn metadata(endpoint: &Endpoint, scope: &Scope<'_>) -> core::Metadata {
     let mut all = HashMap::new();
     if !endpoint.workload.is_empty() {
         let (service, revision) = canonical(endpoint);
         let workload = format!("{};{};{service};{revision};{CLUSTER}", endpoint.workload, endpoint.namespace);
         all.insert("istio".to_owned(), one("workload", &workload));
     }
-    if endpoint.mesh_tls {
+    if accepts_mesh_tls(endpoint, scope.snapshot) {
         all.insert("envoy.transport_socket_match".to_owned(), one("tlsMode", "istio"));
     }
     // Lateen's proxy names them in its answer when nothing listens on the port of a service.
-    if view.lateen && !endpoint.container_ports.is_empty() {
+    if scope.view.lateen && !endpoint.container_ports.is_empty() {
         let number = |port: &u16| Value { kind: Some(Kind::NumberValue(f64::from(*port))) };
         let values = endpoint.container_ports.iter().map(number).collect();
         let list = Value { kind: Some(Kind::ListValue(ListValue { values })) };
         all.insert("lateen".to_owned(), Struct { fields: HashMap::from([("container_ports".to_owned(), list)]) });
     }
     core::Metadata { filter_metadata: all, ..Default::default() }
+}
+
+/// Whether mutual TLS can be spoken: the workload has a proxy, and no policy turns it off on this port.
+fn accepts_mesh_tls(endpoint: &Endpoint, snapshot: &Snapshot) -> bool {
+    let mode = || snapshot.workload_mtls(&endpoint.namespace, &endpoint.labels).of_port(endpoint.port);
+    endpoint.mesh_tls && mode() != MtlsMode::Disable
 }
 
 fn one(key: &str, value: &str) -> Struct {

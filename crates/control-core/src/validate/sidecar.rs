@@ -65,9 +65,12 @@ fn default_endpoint(text: &str) -> Result<(), String> {
         let named = path.strip_prefix(['/', '@']).is_some_and(|name| !name.is_empty());
         return named.then_some(()).ok_or_else(|| format!("{text:?} names no socket"));
     }
-    let refused = || format!("{text:?} is not 127.0.0.1, 0.0.0.0, [::1] or [::] with a port, nor a unix socket");
+    let refused = || format!("{text:?} is not :port, 127.0.0.1, 0.0.0.0, [::1] or [::] with a port, nor a unix socket");
     let (host, port) = text.rsplit_once(':').ok_or_else(refused)?;
     port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(refused)?;
+    if host.is_empty() {
+        return Ok(());
+    }
     let address = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().map_err(|_| refused())?;
     (address.is_loopback() || address.is_unspecified()).then_some(()).ok_or_else(refused)
 }

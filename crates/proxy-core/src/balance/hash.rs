@@ -43,6 +43,10 @@ pub(super) fn combine(policies: &[HashPolicy], head: &(impl RequestHead + ?Sized
     hash
 }
 
+pub(super) fn source(address: IpAddr) -> u64 {
+    xxh64(address.to_string().as_bytes(), 0)
+}
+
 fn part(kind: &HashKind, head: &(impl RequestHead + ?Sized), source: IpAddr) -> Option<u64> {
     match kind {
         HashKind::Header(name) => head.lookup(name).map(|value| xxh64(&value, 0)),
@@ -55,7 +59,7 @@ fn part(kind: &HashKind, head: &(impl RequestHead + ?Sized), source: IpAddr) -> 
             })?;
             Some(xxh64(value.as_bytes(), 0))
         }
-        HashKind::SourceIp => Some(xxh64(source.to_string().as_bytes(), 0)),
+        HashKind::SourceIp => Some(self::source(source)),
         HashKind::Query(name) => query_value(head.query()?, name).map(|value| xxh64(value.as_bytes(), 0)),
     }
 }

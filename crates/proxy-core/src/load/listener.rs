@@ -10,6 +10,7 @@ use lateen_api::envoy::envoy::extensions::filters::network::http_connection_mana
 use lateen_api::envoy::envoy::extensions::filters::network::tcp_proxy::v3::{
     TcpProxy as ProtoTcp, tcp_proxy::ClusterSpecifier,
 };
+use lateen_api::envoy::envoy::r#type::v3::hash_policy::PolicySpecifier;
 use lateen_api::envoy::google::protobuf::Any;
 
 use super::access_log::access_logs;
@@ -203,6 +204,10 @@ fn tcp_proxy(context: &mut Context<'_>, proto: &ProtoTcp, seen: &Seen) -> Result
         target,
         idle_timeout: idle,
         max_duration: some_duration(proto.max_downstream_connection_duration.as_ref()),
+        hash_source: proto
+            .hash_policy
+            .iter()
+            .any(|policy| matches!(policy.policy_specifier, Some(PolicySpecifier::SourceIp(_)))),
         connect_attempts: number(proto.max_connect_attempts).unwrap_or(1).max(1),
         access_logs: access_logs(&proto.access_log)?,
         stats: seen.stats,

@@ -61,12 +61,21 @@ async fn proxy(upstream: Vec<SocketAddr>) -> (Arc<DnsProxy>, SocketAddr) {
         ("headless.ns1.svc.cluster.local".to_owned(), info(&many, "headless", "ns1")),
     ]);
     proxy.replace(NameTable { table });
-    let udp = Arc::new(UdpSocket::bind("127.0.0.1:0").await.expect("udp"));
-    let address = udp.local_addr().expect("address");
-    let tcp = TcpListener::bind(address).await.expect("tcp");
-    tokio::spawn(proxy.clone().serve_udp(udp));
+    let (udp, tcp, address) = bind().await;
+    tokio::spawn(proxy.clone().serve_udp(Arc::new(udp)));
     tokio::spawn(proxy.clone().serve_tcp(tcp));
     (proxy, address)
+}
+
+/// A port that is free for datagrams and for connections.
+async fn bind() -> (UdpSocket, TcpListener, SocketAddr) {
+    loop {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.expect("udp");
+        let address = udp.local_addr().expect("address");
+        if let Ok(tcp) = TcpListener::bind(address).await {
+            return (udp, tcp, address);
+        }
+    }
 }
 
 async fn ask_udp(server: SocketAddr, query: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 
 mod answers;
 mod authorization;
+mod conformance;
 mod dns;
 mod docs;
 mod faults;

@@ -4,43 +4,51 @@ use lateen_api::envoy::envoy::config::core::v3 as core;
 use lateen_api::envoy::envoy::config::listener::v3 as proto;
 use lateen_api::envoy::envoy::extensions::filters::listener as inspectors;
 use lateen_api::envoy::envoy::extensions::filters::network::tcp_proxy::v3 as tcp;
-use lateen_api::envoy::envoy::r#type::v3::Int32Range;
+use lateen_api::envoy::envoy::r#type::v3::{HashPolicy, Int32Range, hash_policy};
 use lateen_mesh::Cidr;
 
 use super::tcp_routes::Target;
+use crate::reads::{Fact, ReadSet};
 use crate::snapshot::Snapshot;
 use crate::translate::access_log;
+use crate::translate::cluster::consistent_hash;
 use crate::translate::http::{Direction, network_filter, stats_plugin};
+use crate::translate::scope::Scope;
 use crate::translate::wire::{any, number, typed_struct};
 use crate::view::ProxyView;
 
 /// What HTTP without TLS is recognized as.
 pub const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
-/// The filters that pass connections on.
-pub fn tcp_filters(
-    direction: Direction,
-    targets: &[Target],
-    view: &ProxyView,
-    snapshot: &Snapshot,
-) -> Vec<proto::Filter> {
-    match targets {
-        [one] => tcp_to(direction, &one.cluster.to_string(), vec![], view, snapshot),
-        many => {
-            let clusters = many
+/// The filters that pass the workload's connections on.
+pub fn tcp_filters(targets: &[Target], scope: &Scope<'_>, reads: &mut ReadSet) -> Vec<proto::Filter> {
+    use tcp::tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight};
+    let name = |target: &Target| target.cluster.to_string();
+    let specifier = match targets {
+        [one] => ClusterSpecifier::Cluster(name(one)),
+        many => ClusterSpecifier::WeightedClusters(WeightedCluster {
+            clusters: many
                 .iter()
-                .map(|t| tcp::tcp_proxy::weighted_cluster::ClusterWeight {
-                    name: t.cluster.to_string(),
-                    weight: t.weight,
-                    ..Default::default()
-                })
-                .collect();
-            let specifier =
-                tcp::tcp_proxy::ClusterSpecifier::WeightedClusters(tcp::tcp_proxy::WeightedCluster { clusters });
-            let prefix = many.first().map(|t| t.cluster.to_string()).unwrap_or_default();
-            filters(direction, &prefix, specifier, vec![], view, snapshot)
-        }
-    }
+                .map(|t| ClusterWeight { name: name(t), weight: t.weight, ..Default::default() })
+                .collect(),
+        }),
+    };
+    let proxy = tcp::TcpProxy {
+        stat_prefix: targets.first().map(name).unwrap_or_default(),
+        cluster_specifier: Some(specifier),
+        hash_policy: targets.first().map(|target| hash_policy(target, scope, reads)).unwrap_or_default(),
+        ..Default::default()
+    };
+    filters(Direction::Outbound, proxy, Vec::new(), scope.view, scope.snapshot)
+}
+
+/// The client's address, if the destination's policy chooses endpoints by it: connections have nothing else.
+fn hash_policy(target: &Target, scope: &Scope<'_>, reads: &mut ReadSet) -> Vec<HashPolicy> {
+    reads.read(Fact::DestinationRules(target.cluster.host.clone()));
+    let hash = scope.service(&target.cluster.host).and_then(|service| consistent_hash(&target.cluster, service, scope));
+    let wanted = hash.is_some_and(|hash| hash.use_source_ip == Some(true));
+    let source = hash_policy::PolicySpecifier::SourceIp(hash_policy::SourceIp {});
+    wanted.then_some(HashPolicy { policy_specifier: Some(source) }).into_iter().collect()
 }
 
 /// The filters that pass connections on to one cluster; `authorization` decides about them first.
@@ -51,24 +59,22 @@ pub fn tcp_to(
     view: &ProxyView,
     snapshot: &Snapshot,
 ) -> Vec<proto::Filter> {
-    let specifier = tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned());
-    filters(direction, cluster, specifier, authorization, view, snapshot)
+    let proxy = tcp::TcpProxy {
+        stat_prefix: cluster.to_owned(),
+        cluster_specifier: Some(tcp::tcp_proxy::ClusterSpecifier::Cluster(cluster.to_owned())),
+        ..Default::default()
+    };
+    filters(direction, proxy, authorization, view, snapshot)
 }
 
 fn filters(
     direction: Direction,
-    prefix: &str,
-    specifier: tcp::tcp_proxy::ClusterSpecifier,
+    proxy: tcp::TcpProxy,
     authorization: Vec<proto::Filter>,
     view: &ProxyView,
     snapshot: &Snapshot,
 ) -> Vec<proto::Filter> {
-    let proxy = tcp::TcpProxy {
-        stat_prefix: prefix.to_owned(),
-        access_log: access_log::requests(&snapshot.mesh),
-        cluster_specifier: Some(specifier),
-        ..Default::default()
-    };
+    let proxy = tcp::TcpProxy { access_log: access_log::requests(&snapshot.mesh), ..proxy };
     let mut all = Vec::new();
     if view.lateen && direction == Direction::Inbound {
         all.push(network_filter("istio.metadata_exchange", metadata_exchange()));

@@ -67,7 +67,7 @@ fn of_sidecar(sidecar: &api::Sidecar, view: &ProxyView) -> BTreeMap<u16, Inbound
     sidecar.ingress.iter().filter_map(port).collect()
 }
 
-/// `0.0.0.0:port` means the workload's own address.
+/// `0.0.0.0:port` and `:port` mean the workload's own address.
 fn endpoint(text: &str, view: &ProxyView) -> Option<(String, u16)> {
     if text.starts_with("unix://") {
         return Some((text.to_owned(), 0));
@@ -75,7 +75,7 @@ fn endpoint(text: &str, view: &ProxyView) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;
     let port = port.parse().ok()?;
     match host.trim_matches(['[', ']']) {
-        "0.0.0.0" | "::" => Some((view.addresses.first()?.to_string(), port)),
+        "" | "0.0.0.0" | "::" => Some((view.addresses.first()?.to_string(), port)),
         other => Some((other.to_owned(), port)),
     }
 }

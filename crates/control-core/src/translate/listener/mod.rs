@@ -55,7 +55,7 @@ pub fn listener(name: &str, view: &ProxyView, snapshot: &Snapshot, reads: &mut R
         _ => {
             let port = name.rsplit_once('_')?.1.parse().ok()?;
             let plan = plan::outbound(&scope, Some(port), reads).remove(name)?;
-            Some(outbound::listener(name, &plan, &scope))
+            Some(outbound::listener(name, &plan, &scope, reads))
         }
     }
 }

@@ -6,6 +6,7 @@ use lateen_api::google::protobuf::Duration;
 use super::chain::{self, PLAIN_HTTP, texts};
 use super::plan::{Plan, TcpChain, WILDCARD};
 use super::{VIRTUAL_OUTBOUND, chain::tcp_to};
+use crate::reads::ReadSet;
 use crate::translate::access_log;
 use crate::translate::http::{Direction, Routes, connection_manager, traffic};
 use crate::translate::name;
@@ -48,11 +49,11 @@ fn unknown(scope: &Scope<'_>, name: &str) -> proto::FilterChain {
 }
 
 /// The listener of a plan.
-pub fn listener(name: &str, plan: &Plan, scope: &Scope<'_>) -> proto::Listener {
+pub fn listener(name: &str, plan: &Plan, scope: &Scope<'_>, reads: &mut ReadSet) -> proto::Listener {
     let by_name = plan.chains.iter().any(|c| !c.sni.is_empty());
     let (for_all, limited): (Vec<&TcpChain>, Vec<&TcpChain>) = plan.chains.iter().partition(|c| c.takes_all());
-    let mut chains: Vec<proto::FilterChain> = limited.into_iter().map(|c| tcp_chain(c, scope)).collect();
-    let mut rest = for_all.first().map(|c| tcp_chain(c, scope));
+    let mut chains: Vec<proto::FilterChain> = limited.into_iter().map(|c| tcp_chain(c, scope, reads)).collect();
+    let mut rest = for_all.first().map(|c| tcp_chain(c, scope, reads));
     match &plan.routes {
         // Chains are chosen by one property after the other, without a way back: beside a chain for HTTP only the
         // default chain gets everything else.
@@ -107,7 +108,7 @@ fn http_chain(name: &str, routes: &str, scope: &Scope<'_>) -> proto::FilterChain
     }
 }
 
-fn tcp_chain(chain: &TcpChain, scope: &Scope<'_>) -> proto::FilterChain {
+fn tcp_chain(chain: &TcpChain, scope: &Scope<'_>, reads: &mut ReadSet) -> proto::FilterChain {
     let limits = (!chain.sni.is_empty() || !chain.ranges.is_empty()).then(|| proto::FilterChainMatch {
         server_names: chain.sni.clone(),
         prefix_ranges: chain::prefix_ranges(&chain.ranges),
@@ -115,7 +116,7 @@ fn tcp_chain(chain: &TcpChain, scope: &Scope<'_>) -> proto::FilterChain {
     });
     proto::FilterChain {
         filter_chain_match: limits,
-        filters: chain::tcp_filters(Direction::Outbound, &chain.targets, scope.view, scope.snapshot),
+        filters: chain::tcp_filters(&chain.targets, scope, reads),
         ..Default::default()
     }
 }

@@ -140,7 +140,7 @@ impl Rule<'_> {
         let hash = clusters.first().map(|(c, ..)| hash_policy(c, self.scope, reads)).unwrap_or_default();
         let timeout = parse_duration(http.timeout.as_deref());
         let mut action = proto::RouteAction {
-            cluster_specifier: Some(specifier(clusters)?),
+            cluster_specifier: Some(specifier(clusters, request.host.as_ref())?),
             timeout: Some(timeout.unwrap_or_default()),
             max_stream_duration: Some(timeout.map_or_else(retry::unlimited, retry::limited)),
             retry_policy: retry::policy(http.retries.as_ref(), mesh_retry, !hash.is_empty()),
@@ -192,7 +192,8 @@ impl Rule<'_> {
             _ => RedirectResponseCode::MovedPermanently,
         };
         let derived = match wanted.derive_port {
-            Some(api::DerivePort::FromRequestPort) => u32::from(self.port),
+            // The scheme's own port need not be named; if the request names it, so does the redirect.
+            Some(api::DerivePort::FromRequestPort) if self.port != own_port(&wanted.scheme) => u32::from(self.port),
             _ => 0,
         };
         let path = match &wanted.prefix_rewrite {
@@ -211,8 +212,15 @@ impl Rule<'_> {
     }
 }
 
+/// The port of a redirect's scheme; without one that of cleartext HTTP, which a sidecar receives.
+fn own_port(scheme: &str) -> u16 {
+    if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 }
+}
+
+/// The clusters of a route. A host that the whole route sets is not changed for single destinations.
 fn specifier(
     clusters: &[(ClusterName, u32, &api::HttpRouteDestination)],
+    whole_host: Option<&String>,
 ) -> Option<proto::route_action::ClusterSpecifier> {
     let weighted = |(cluster, weight, destination): &(ClusterName, u32, &api::HttpRouteDestination)| {
         let headers = destination.headers.as_ref();
@@ -227,6 +235,7 @@ fn specifier(
             response_headers_to_remove: response.remove,
             host_rewrite_specifier: request
                 .host
+                .filter(|_| whole_host.is_none())
                 .map(proto::weighted_cluster::cluster_weight::HostRewriteSpecifier::HostRewriteLiteral),
             ..Default::default()
         }

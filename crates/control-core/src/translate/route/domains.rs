@@ -11,6 +11,10 @@ const CLUSTER_SUFFIX: &str = ".svc.cluster.local";
 /// All forms of a service's name that a request from this proxy may carry, with its addresses.
 pub fn of_service(service: &Service, port: u16, scope: &Scope<'_>) -> Vec<String> {
     let mut hosts = of_host(service.hostname.as_str(), &scope.view.namespace);
+    if service.is_headless() {
+        // Its pods have names of their own below the Service's.
+        hosts.extend(hosts.clone().into_iter().map(|host| format!("*.{host}")));
+    }
     let allocated = scope.view.dns_capture && scope.view.dns_auto_allocate;
     let addresses = service.addresses.iter().chain(service.allocated.iter().filter(|_| allocated));
     let single = addresses.filter_map(|a| Cidr::parse(a).ok()).filter(Cidr::is_single);

@@ -55,9 +55,7 @@ pub fn string_matcher(m: &api::StringMatch) -> Option<matcher::StringMatcher> {
     let pattern = match m {
         api::StringMatch { exact: Some(text), .. } => MatchPattern::Exact(text.clone()),
         api::StringMatch { prefix: Some(text), .. } if !text.is_empty() => MatchPattern::Prefix(text.clone()),
-        api::StringMatch { regex: Some(text), .. } if text != "*" && text != ".*" => {
-            MatchPattern::SafeRegex(regex(text))
-        }
+        api::StringMatch { regex: Some(text), .. } if text != "*" => MatchPattern::SafeRegex(regex(text)),
         _ => return None,
     };
     Some(matcher::StringMatcher { match_pattern: Some(pattern), ..Default::default() })

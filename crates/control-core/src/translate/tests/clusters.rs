@@ -127,3 +127,24 @@ fn a_new_endpoint_of_a_known_account_leaves_the_cluster_alone() {
     assert!(!touched(type_url::CLUSTER));
     assert!(touched(type_url::ENDPOINT));
 }
+
+#[test]
+fn endpoints_whose_policy_turns_mutual_tls_off_are_spoken_to_without_it() {
+    let marked = |policy: Option<serde_json::Value>| {
+        let mut objects = shop();
+        objects.extend(policy.map(|spec| istio("PeerAuthentication", "policy", spec)));
+        let made: ClusterLoadAssignment = get(BACKEND, &sidecar(), &mesh(&objects)).expect("there");
+        let endpoints: Vec<_> = made.endpoints.into_iter().flat_map(|locality| locality.lb_endpoints).collect();
+        let has_mark = |metadata: &lateen_api::envoy::envoy::config::core::v3::Metadata| {
+            metadata.filter_metadata.contains_key("envoy.transport_socket_match")
+        };
+        endpoints.iter().filter(|endpoint| endpoint.metadata.as_ref().is_some_and(has_mark)).count()
+    };
+    let disabled = json!({"mode": "DISABLE"});
+    let backend = json!({"matchLabels": {"app": "backend"}});
+    assert_eq!(marked(None), 2);
+    assert_eq!(marked(Some(json!({"mtls": disabled}))), 0);
+    assert_eq!(marked(Some(json!({"mtls": {"mode": "STRICT"}}))), 2);
+    assert_eq!(marked(Some(json!({"selector": backend, "portLevelMtls": {"8080": disabled}}))), 0);
+    assert_eq!(marked(Some(json!({"selector": backend, "portLevelMtls": {"9090": disabled}}))), 2);
+}

@@ -3,7 +3,7 @@ use lateen_api::envoy::envoy::config::route::v3::{
 };
 use serde_json::{Value, json};
 
-use super::{get, istio, mesh, shop, sidecar};
+use super::{get, istio, mesh, service, shop, sidecar};
 
 fn routes(objects: &[Value]) -> RouteConfiguration {
     get("80", &sidecar(), &mesh(objects)).expect("there")
@@ -150,4 +150,51 @@ fn unknown_hosts_are_refused_when_the_mesh_says_so() {
     let last = config.virtual_hosts.last().expect("a catch-all");
     assert_eq!(last.name, "block_all");
     assert!(matches!(&last.routes[0].action, Some(Action::DirectResponse(d)) if d.status == 502));
+}
+
+#[test]
+fn pods_of_a_headless_service_have_names_below_it() {
+    let mut objects = shop();
+    objects.push(service("peers", "None", json!({"name": "http", "port": 80, "targetPort": 8080})));
+    let config = routes(&objects);
+    let domains = |name: &str| host(&config, name).domains.clone();
+    let peers = domains("peers.default.svc.cluster.local:80");
+    for name in ["peers", "*.peers", "*.peers.default.svc", "*.peers.default.svc.cluster.local"] {
+        assert!(peers.iter().any(|domain| domain == name), "{name} in {peers:?}");
+    }
+    assert!(!domains("web.default.svc.cluster.local:80").iter().any(|domain| domain.starts_with('*')));
+}
+
+#[test]
+fn the_host_that_a_route_sets_goes_before_that_of_its_destinations() {
+    use lateen_api::envoy::envoy::config::route::v3::route_action::HostRewriteSpecifier;
+    let headers = |host: &str| json!({"request": {"set": {"host": host}}});
+    let mut destination = to("backend", "", 0);
+    destination["headers"] = headers("of-destination");
+    let config = with(json!({"hosts": ["backend"], "http": [
+        {"route": [destination], "headers": headers("of-route")}
+    ]}));
+    let action = forward(&backend(&config)[0]);
+    assert_eq!(action.host_rewrite_specifier, Some(HostRewriteSpecifier::HostRewriteLiteral("of-route".into())));
+    let Some(ClusterSpecifier::WeightedClusters(all)) = &action.cluster_specifier else { panic!("{action:?}") };
+    assert!(all.clusters.iter().all(|cluster| cluster.host_rewrite_specifier.is_none()));
+}
+
+#[test]
+fn a_redirect_names_the_requests_port_unless_it_is_the_schemes_own() {
+    let spec = json!({"hosts": ["backend"], "http": [{"redirect": {"derivePort": "FROM_REQUEST_PORT"}}]});
+    let config = with(spec);
+    let Some(Action::Redirect(redirect)) = &backend(&config)[0].action else { panic!("a redirect") };
+    assert_eq!(redirect.port_redirect, 0);
+}
+
+#[test]
+fn no_value_at_all_may_match_a_header_that_is_unwanted_with_any_value() {
+    let config = with(json!({"hosts": ["backend"], "http": [
+        {"match": [{"withoutHeaders": {"end-user": {"regex": ".*"}}}], "route": [to("backend", "", 0)]}
+    ]}));
+    let matched = backend(&config)[0].r#match.as_ref().expect("a match");
+    let [header] = matched.headers.as_slice() else { panic!("{matched:?}") };
+    // A missing header counts as empty, which the expression matches too.
+    assert!(header.invert_match && header.treat_missing_header_as_empty, "{header:?}");
 }
