@@ -6,7 +6,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use lateen_proxy_core::RequestHead;
-use lateen_proxy_core::chain::Terminal;
 use lateen_proxy_core::head::join;
 use lateen_proxy_core::http::Hcm;
 use lateen_proxy_core::route::{Chosen, Forward, Mirror, Target, split_port};
@@ -33,7 +32,7 @@ pub fn start(x: &Exchange<'_>, forward: &Forward, edits: &Edits<'_>, length: Len
         if !mirror.fraction.hits(worker.random()) {
             continue;
         }
-        let Terminal::Http(hcm) = &x.conn.chain.terminal else { return };
+        let Some(hcm) = x.conn.manager() else { return };
         if Rc::strong_count(&worker.copies) > MAX_UNDER_WAY {
             tracing::debug!(cluster = x.cluster_name, "too many mirrored requests under way: one is left out");
             return;
@@ -41,7 +40,7 @@ pub fn start(x: &Exchange<'_>, forward: &Forward, edits: &Edits<'_>, length: Len
         let tap = (!body.is_over()).then(|| body.tap());
         let copy = Copy {
             conn: x.conn.aside(),
-            hcm: hcm.clone(),
+            hcm,
             tables: worker.view.tables(),
             forward: mirror.forward.clone(),
             head: Head::of(x, mirror, edits),
