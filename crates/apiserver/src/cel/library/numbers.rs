@@ -23,39 +23,30 @@ fn no(operator: Binary, left: &Value, right: &Value) -> Outcome {
     overload(&format!("_{}_", operator.symbol()), &[left, right])
 }
 
-fn int(operator: Binary, a: i64, b: i64) -> Outcome {
-    if b == 0 && operator == Binary::Divide {
-        return failed("division by zero");
-    }
-    if b == 0 && operator == Binary::Remainder {
-        return failed("modulus by zero");
-    }
-    let result = match operator {
-        Binary::Add => a.checked_add(b),
-        Binary::Subtract => a.checked_sub(b),
-        Binary::Multiply => a.checked_mul(b),
-        Binary::Divide => a.checked_div(b),
-        _ => a.checked_rem(b),
+/// Arithmetic that fails where the result has no place in the type.
+macro_rules! checked {
+    ($name:ident, $number:ty, $value:path, $overflow:literal) => {
+        fn $name(operator: Binary, a: $number, b: $number) -> Outcome {
+            if b == 0 && operator == Binary::Divide {
+                return failed("division by zero");
+            }
+            if b == 0 && operator == Binary::Remainder {
+                return failed("modulus by zero");
+            }
+            let result = match operator {
+                Binary::Add => a.checked_add(b),
+                Binary::Subtract => a.checked_sub(b),
+                Binary::Multiply => a.checked_mul(b),
+                Binary::Divide => a.checked_div(b),
+                _ => a.checked_rem(b),
+            };
+            result.map_or_else(|| failed($overflow), |n| Ok($value(n)))
+        }
     };
-    result.map_or_else(|| failed("integer overflow"), |n| Ok(Value::Int(n)))
 }
 
-fn uint(operator: Binary, a: u64, b: u64) -> Outcome {
-    if b == 0 && operator == Binary::Divide {
-        return failed("division by zero");
-    }
-    if b == 0 && operator == Binary::Remainder {
-        return failed("modulus by zero");
-    }
-    let result = match operator {
-        Binary::Add => a.checked_add(b),
-        Binary::Subtract => a.checked_sub(b),
-        Binary::Multiply => a.checked_mul(b),
-        Binary::Divide => a.checked_div(b),
-        _ => a.checked_rem(b),
-    };
-    result.map_or_else(|| failed("unsigned integer overflow"), |n| Ok(Value::Uint(n)))
-}
+checked!(int, i64, Value::Int, "integer overflow");
+checked!(uint, u64, Value::Uint, "unsigned integer overflow");
 
 fn double(operator: Binary, a: f64, b: f64, left: &Value, right: &Value) -> Outcome {
     Ok(Value::Double(match operator {
