@@ -6,6 +6,8 @@ source scripts/env.sh
 log=$(mktemp -d)
 trap 'rm -rf "$log"' EXIT
 failed=()
+# A failing test's own words say more than the frames above them.
+export RUST_BACKTRACE=0
 
 step() { # step NAME COMMAND...: run, show, remember a failure and go on
   local name=$1 start=$SECONDS

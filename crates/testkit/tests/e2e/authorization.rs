@@ -159,9 +159,7 @@ fn denied_by_path(world: &World) -> anyhow::Result<()> {
     let everyone = |status| [("default", status), ("second", status), ("plain", status)];
     world.expect("/status/204", &everyone("403"))?;
     world.expect("/get", &everyone("200"))?;
-    let log = world.kubectl.run(&["logs", "deploy/httpbin", "-c", "istio-proxy"])?;
-    let details = "403 - rbac_access_denied_matched_policy[ns[default]-policy[tested]-rule[0]]";
-    ensure!(log.contains(details), "the access log lacks `{details}`:\n{log}");
+    logged(world, "403 - rbac_access_denied_matched_policy[ns[default]-policy[tested]-rule[0]]")?;
     // Clients in the mesh are told which rule it was; others aren't.
     let ask = "curl -s -D - -o /dev/null http://httpbin.default/status/204";
     for (namespace, told) in [("second", true), ("plain", false)] {
@@ -170,6 +168,15 @@ fn denied_by_path(world: &World) -> anyhow::Result<()> {
         ensure!(head.contains(cause) == told, "{namespace}: {head}");
     }
     Ok(())
+}
+
+/// The server's access log says so, once the log's buffer is written.
+fn logged(world: &World, details: &str) -> anyhow::Result<()> {
+    eventually(ARRIVAL, || {
+        let log = world.kubectl.run(&["logs", "deploy/httpbin", "-c", "istio-proxy"])?;
+        ensure!(log.contains(details), "the access log lacks `{details}`:\n{log}");
+        Ok(())
+    })
 }
 
 /// Ways to write a path so that a rule might not recognize it; backslashes are doubled for `printf %b`.
@@ -198,12 +205,13 @@ const ATTACKS: [&str; 22] = [
     "/anything/secret#fragment",
 ];
 
-/// Sends raw requests for each target, one connection each, and shows the answers between marks.
+/// Sends raw requests for each target, one connection each, and shows the answers between marks. `dd` makes each request one
+/// write: the shell would write it line by line, and a server that refuses the first line closes before the second.
 const RAW: &str = r#"
 server=$1; shift
 for target in "$@"; do
   exec 3<>/dev/tcp/$server/80 || exit 1
-  printf 'GET %b HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$target" "$server" >&3
+  printf 'GET %b HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n' "$target" "$server" | dd obs=64k status=none >&3
   timeout 5 cat <&3
   printf '\n=== end\n'
   exec 3>&-
@@ -248,8 +256,7 @@ fn judge(attack: &str, answer: &str) -> anyhow::Result<String> {
 fn allowed_by_principal(world: &World) -> anyhow::Result<()> {
     world.apply("rules: [{from: [{source: {principals: [cluster.local/ns/second/sa/curl]}}], to: [{operation: {methods: [GET]}}]}]")?;
     world.expect("/get", &[("second", "200"), ("default", "403"), ("plain", "403")])?;
-    let log = world.kubectl.run(&["logs", "deploy/httpbin", "-c", "istio-proxy"])?;
-    ensure!(log.contains("rbac_access_denied_matched_policy[none]"), "{log}");
+    logged(world, "rbac_access_denied_matched_policy[none]")?;
     // An ALLOW rule about requests can't allow byte streams.
     world.expect(":5678/", &[("second", "000"), ("default", "000")])
 }
@@ -266,9 +273,11 @@ fn streams(world: &World) -> anyhow::Result<()> {
     )?;
     world.expect(":5678/", &[("default", "200"), ("second", "000"), ("plain", "200")])?;
     world.expect("/get", &[("second", "200")])?;
-    let metrics = metrics(world)?;
-    ensure!(metrics.contains("envoy_tcp_rbac_denied{}"), "no count of denied streams:\n{metrics}");
-    Ok(())
+    eventually(ARRIVAL, || {
+        let metrics = metrics(world)?;
+        ensure!(metrics.contains("envoy_tcp_rbac_denied{}"), "no count of denied streams:\n{metrics}");
+        Ok(())
+    })
 }
 
 fn metrics(world: &World) -> anyhow::Result<String> {
