@@ -6,7 +6,10 @@ use http::{Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use jiff::Zoned;
 
-use crate::serve::{self, Body};
+use crate::{
+    go_flags::{self, Refused},
+    serve::{self, Body},
+};
 
 const VERSION: &str = "1.0.0";
 
@@ -58,29 +61,20 @@ pub(crate) async fn run(args: &[String]) -> ExitCode {
     }
 }
 
-/// Flags as Go writes them: one or two dashes, the value after `=` or as the next word.
 fn parse(args: &[String], environment: Option<String>) -> Parsed {
     let mut text = environment.unwrap_or_default();
     let mut listen = ":5678".to_owned();
     let mut status = StatusCode::OK;
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        let Some(flag) = word.strip_prefix("--").or_else(|| word.strip_prefix('-')) else {
-            return Parsed::Refused(format!("Too many arguments! ({word})"), 127);
-        };
-        let (name, inline) = match flag.split_once('=') {
-            Some((name, value)) => (name, Some(value.to_owned())),
-            None => (flag, None),
-        };
-        if name == "version" || name == "v" {
-            return Parsed::Version;
-        }
-        let Some(value) = inline.or_else(|| words.next().cloned()) else {
-            return Parsed::Refused(format!("flag needs an argument: -{name}"), 2);
-        };
+    let flags = match go_flags::read(args, &["version", "v"]) {
+        Ok(flags) => flags,
+        Err(refused @ Refused::Word(_)) => return Parsed::Refused(refused.to_string(), 127),
+        Err(refused) => return Parsed::Refused(refused.to_string(), 2),
+    };
+    for (name, value) in flags {
         match name {
-            "text" => text = value,
-            "listen" => listen = value,
+            "version" | "v" => return Parsed::Version,
+            "text" => text = value.to_owned(),
+            "listen" => listen = value.to_owned(),
             "status-code" => match value.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok()) {
                 Some(code) => status = code,
                 None => {

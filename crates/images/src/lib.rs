@@ -4,7 +4,9 @@
 mod curl;
 pub mod echo;
 mod echo_basic;
+mod ext_authz;
 mod go_duration;
+mod go_flags;
 mod http_echo;
 mod http_text;
 mod httpbin;
@@ -32,6 +34,7 @@ pub fn run(name: &str, args: &[String]) -> ExitCode {
             "istio-app" | "server" => echo::run(args).await,
             "client" => echo::run_client(args).await,
             "echo-basic" => echo_basic::run().await,
+            "ext-authz" => ext_authz::run(args).await,
             "http-echo" => http_echo::run(args).await,
             "curl" => curl::run(args).await,
             "httpbin" | "gunicorn" => httpbin::run(httpbin::Flavor::Python, args).await,

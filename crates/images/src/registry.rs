@@ -22,7 +22,7 @@ pub struct Builtin {
 const REGISTRIES: [&str; 6] =
     ["docker.io", "index.docker.io", "registry.hub.docker.com", "quay.io", "ghcr.io", "mirror.gcr.io"];
 
-const BUILTINS: [Builtin; 6] = [
+const BUILTINS: [Builtin; 7] = [
     Builtin {
         name: "http-echo",
         entrypoint: &["lateen", "image", "http-echo", "--"],
@@ -80,6 +80,14 @@ const BUILTINS: [Builtin; 6] = [
         ],
         description: "the backend of the Gateway API's conformance tests: answers with what it was asked",
     },
+    Builtin {
+        name: "ext-authz",
+        entrypoint: &["lateen", "image", "ext-authz", "--"],
+        default_args: &[],
+        applets: &["ext-authz"],
+        references: &["istio/ext-authz", "gcr.io/istio-testing/ext-authz", "registry.istio.io/testing/ext-authz"],
+        description: "the external authorizer of Istio's samples: allows requests with the header x-ext-authz: allow",
+    },
 ];
 
 /// All built-in images.
@@ -124,6 +132,7 @@ mod tests {
             ("istio/app:1.27.0", Some("istio-app")),
             ("gcr.io/istio-testing/app:latest", Some("istio-app")),
             ("registry.k8s.io/gateway-api/conformance/echo-basic:v0.1.0", Some("echo-basic")),
+            ("gcr.io/istio-testing/ext-authz:latest", Some("ext-authz")),
             ("gcr.io/curlimages/curl", None),
             ("localhost:5000/hashicorp/http-echo", None),
             ("example.com/curlimages/curl", None),

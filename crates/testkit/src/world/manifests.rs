@@ -12,7 +12,7 @@ pub enum Kind {
     Regular,
     /// A pod with a sidecar behind a Service without address.
     Headless,
-    /// A pod with a sidecar that stands for one of a StatefulSet, whose Service has no address either.
+    /// A pod of a StatefulSet, with a sidecar; its Service has no address either.
     StatefulSet,
     /// A pod without a sidecar.
     Naked,
@@ -20,7 +20,7 @@ pub enum Kind {
     Vm,
 }
 
-/// One workload: a Service, a service account and a Deployment of one pod.
+/// One workload: a Service, a service account and one pod, made by a Deployment or a StatefulSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// Name of the Service and of the account; label `app`.
@@ -29,7 +29,7 @@ pub struct Workload {
     pub namespace: String,
     /// What it is.
     pub kind: Kind,
-    /// Label `version`; the Deployment is `NAME-VERSION`.
+    /// Label `version`; the object that makes the pod is `NAME-VERSION`.
     pub version: String,
 }
 
@@ -43,10 +43,16 @@ impl Workload {
         self
     }
 
-    /// The name of its Deployment, which the names of its pods begin with.
-    #[must_use]
-    pub fn deployment(&self) -> String {
+    /// The name of the object that makes its pod, which the pod's name begins with.
+    fn controller_name(&self) -> String {
         format!("{}-{}", self.name, self.version)
+    }
+
+    /// The object that makes its pod, as `kubectl` names it: `KIND/NAME`.
+    #[must_use]
+    pub fn controller(&self) -> String {
+        let kind = if self.kind == Kind::StatefulSet { "statefulset" } else { "deployment" };
+        format!("{kind}/{}", self.controller_name())
     }
 
     /// The name by which every pod of the cluster finds its Service.
@@ -82,7 +88,7 @@ impl Workload {
         let account = json!({
             "apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name, "namespace": namespace},
         });
-        [account, self.service(), self.deployment_object()]
+        [account, self.service(), self.controller_object()]
     }
 
     fn service(&self) -> Value {
@@ -99,12 +105,12 @@ impl Workload {
         json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec})
     }
 
-    fn deployment_object(&self) -> Value {
+    fn controller_object(&self) -> Value {
         let labels = json!({"app": self.name, "version": self.version, "test.istio.io/class": self.class()});
         let selector = json!({"app": self.name, "version": self.version});
-        json!({
+        let mut object = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": self.deployment(), "namespace": self.namespace},
+            "metadata": {"name": self.controller_name(), "namespace": self.namespace},
             "spec": {"selector": {"matchLabels": selector}, "template": {
                 "metadata": {"labels": labels, "annotations": self.annotations()},
                 "spec": {
@@ -113,7 +119,12 @@ impl Workload {
                     "containers": [self.container()],
                 },
             }},
-        })
+        });
+        if self.kind == Kind::StatefulSet {
+            object["kind"] = json!("StatefulSet");
+            object["spec"]["serviceName"] = json!(self.name);
+        }
+        object
     }
 
     fn annotations(&self) -> Value {

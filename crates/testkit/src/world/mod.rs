@@ -1,5 +1,6 @@
 //! The world of Istio's tests: workloads that tell what they saw and make calls from where they run.
 
+mod authorities;
 mod manifests;
 mod ports;
 mod source;
@@ -49,7 +50,8 @@ impl World {
         Self::start(cluster, workloads, manifests::external_service("echo", "external"))
     }
 
-    /// The world of security: namespaces `ns1` and `ns2`.
+    /// The world of security: namespaces `ns1` and `ns2`, external authorizers, and a server of the keys that signed
+    /// the tokens of the conformance data.
     ///
     /// # Errors
     /// When the workloads can't be made or don't become ready.
@@ -65,7 +67,10 @@ impl World {
             Workload::new("a", "ns2", Kind::Regular),
             Workload::new("b", "ns2", Kind::Regular),
         ];
-        Self::start(cluster, workloads, Vec::new())
+        authorities::configure(&cluster.kubectl())?;
+        let world = Self::start(cluster, workloads, authorities::objects()?)?;
+        world.wait(authorities::NAMESPACE)?;
+        Ok(world)
     }
 
     fn start(cluster: &Cluster, workloads: Vec<Workload>, further: Vec<Value>) -> anyhow::Result<Self> {
@@ -76,7 +81,7 @@ impl World {
         kubectl.apply_text(&manifests::list(objects))?;
         let mut world = Self { kubectl, workloads, addresses: BTreeMap::new() };
         for namespace in world.namespaces() {
-            world.kubectl.run(&["rollout", "status", "deployment", "-n", &namespace, "--timeout=120s"])?;
+            world.wait(&namespace)?;
         }
         world.addresses = eventually(Duration::from_secs(10), || world.look_up())?;
         Ok(world)
@@ -86,6 +91,12 @@ impl World {
         let mut namespaces: Vec<_> = self.workloads.iter().map(|workload| workload.namespace.clone()).collect();
         namespaces.dedup();
         namespaces
+    }
+
+    /// Waits until everything in a namespace is rolled out.
+    fn wait(&self, namespace: &str) -> anyhow::Result<()> {
+        let args = ["rollout", "status", "deployment,statefulset", "-n", namespace, "--timeout=120s"];
+        self.kubectl.run(&args).map(drop)
     }
 
     fn look_up(&self) -> anyhow::Result<BTreeMap<String, (String, Vec<String>)>> {
@@ -133,6 +144,13 @@ impl World {
     #[must_use]
     pub fn pod_address(&self, name: &str, namespace: &str) -> Option<&str> {
         self.addresses.get(&format!("{name}.{namespace}"))?.1.first().map(String::as_str)
+    }
+
+    /// What stands in policies for the external authorizers (`provider.http`, `provider.grpc`) and the address of the
+    /// keys (`jwks.uri`) of [`World::security`].
+    #[must_use]
+    pub fn authorities() -> BTreeMap<&'static str, String> {
+        authorities::names()
     }
 
     /// A way to have a workload make calls.

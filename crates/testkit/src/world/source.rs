@@ -42,7 +42,7 @@ pub struct Response {
 
 impl Source {
     pub(super) fn open(kubectl: &Kubectl, workload: &Workload) -> anyhow::Result<Self> {
-        let target = format!("deployment/{}", workload.deployment());
+        let target = workload.controller();
         let mut forwarder = kubectl
             .command(&["port-forward", "--address", "127.0.0.1", "-n", &workload.namespace, &target, PORT])
             .stdout(Stdio::piped())

@@ -90,6 +90,7 @@ impl<'a> Runner<'a> {
             let pair = names.get("src").zip(names.get("dst")).map(|(from, to)| format!("{from} to {to}: "));
             names.insert("ns".into(), self.namespace.into());
             names.insert("external_ns".into(), self.external.into());
+            names.extend(World::authorities().into_iter().map(|(name, value)| (name.to_owned(), value)));
             let of_pair = match fill(case, &names, self.world) {
                 Ok(case) => self.filled(&case)?,
                 Err(reason) => vec![Err(reason); calls],
