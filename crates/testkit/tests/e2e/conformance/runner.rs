@@ -31,7 +31,8 @@ pub struct Runner<'a> {
     external: &'static str,
     sources: BTreeMap<String, Source>,
     expected: Expected,
-    active: Vec<Value>,
+    /// What is applied; nothing was yet where it is absent.
+    active: Option<Vec<Value>>,
     /// How often the configuration has changed.
     changes: u32,
     /// The sources that know of the last change.
@@ -58,7 +59,7 @@ impl<'a> Runner<'a> {
             external,
             sources: BTreeMap::new(),
             expected,
-            active: Vec::new(),
+            active: None,
             changes: 0,
             informed: BTreeSet::new(),
         })
@@ -135,13 +136,13 @@ impl<'a> Runner<'a> {
 
     /// Makes `config` all that is active.
     fn activate(&mut self, config: &[Value]) -> anyhow::Result<()> {
-        if self.active == config {
+        if self.active.as_deref() == Some(config) {
             return Ok(());
         }
-        let old = std::mem::take(&mut self.active);
+        let old = self.active.take().unwrap_or_default();
         self.feed(&["delete", "--ignore-not-found", "-f", "-"], &old)?;
         let applied = self.feed(&["apply", "-f", "-"], config);
-        self.active = config.to_vec();
+        self.active = Some(config.to_vec());
         self.changes += 1;
         self.informed.clear();
         let marker = self.marker();
