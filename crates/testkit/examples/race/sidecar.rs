@@ -1,0 +1,69 @@
+//! What a sidecar costs, as the machine counts it.
+
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use lateen_testkit::processes;
+
+/// The processes of one sidecar: the proxy, and the agent beside it where it has one.
+pub struct Sidecar {
+    pids: Vec<u32>,
+    proxy: u32,
+}
+
+impl Sidecar {
+    /// The sidecar of the pod of deployment `app` in a namespace.
+    ///
+    /// # Errors
+    /// When there isn't exactly one proxy.
+    pub fn find(home: &Path, namespace: &str, app: &str) -> anyhow::Result<Self> {
+        let (ns, pod) = (format!("POD_NAMESPACE={namespace} "), format!("POD_NAME={app}-"));
+        let ours: Vec<_> = processes::of_mesh(home)?
+            .into_iter()
+            .filter(|process| {
+                let environment = format!("{} ", process.environment);
+                environment.contains(&ns) && environment.contains(&pod) && !process.command.contains("container-")
+            })
+            .collect();
+        let is_proxy = |command: &str| command.contains(" proxy sidecar") || command.starts_with("/opt/envoy/envoy");
+        let proxies: Vec<u32> =
+            ours.iter().filter(|process| is_proxy(&process.command)).map(|process| process.pid).collect();
+        ensure!(proxies.len() == 1, "{} proxies among {ours:#?}", proxies.len());
+        let pids = ours
+            .iter()
+            .filter(|process| is_proxy(&process.command) || process.command.contains(" proxy agent"))
+            .map(|process| process.pid)
+            .collect();
+        Ok(Self { pids, proxy: proxies[0] })
+    }
+
+    /// Processor time used so far, in microseconds; the kernel counts in steps of 10 ms.
+    ///
+    /// # Errors
+    /// When the sidecar is gone.
+    pub fn cpu(&self) -> anyhow::Result<f64> {
+        let mut ticks = 0_u64;
+        for pid in &self.pids {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the sidecar is gone")?;
+            let fields: Vec<_> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
+            ticks += fields
+                .get(11..13)
+                .unwrap_or_default()
+                .iter()
+                .filter_map(|field| field.parse::<u64>().ok())
+                .sum::<u64>();
+        }
+        Ok(ticks as f64 * 10_000.0)
+    }
+
+    /// Resident memory of the proxy alone, in MiB.
+    ///
+    /// # Errors
+    /// When the sidecar is gone.
+    pub fn resident(&self) -> anyhow::Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.proxy)).context("the sidecar is gone")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+        Ok(kib / 1024.0)
+    }
+}
