@@ -8,26 +8,39 @@ use crate::io::Stream;
 
 /// Size of a buffer.
 pub const SIZE: usize = 16 << 10;
-/// Buffers that a worker keeps for later.
-const KEPT: usize = 128;
+/// Size of a buffer while a body comes faster than it is passed on: each system call moves more.
+pub const BULK: usize = 4 * SIZE;
+
+/// Buffers of one size that a worker keeps for later.
+struct Stock {
+    size: usize,
+    most: usize,
+    buffers: RefCell<Vec<Vec<u8>>>,
+}
 
 thread_local! {
-    static STOCK: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
+    static STOCKS: [Stock; 2] = const {
+        [Stock { size: SIZE, most: 128, buffers: RefCell::new(Vec::new()) },
+         Stock { size: BULK, most: 8, buffers: RefCell::new(Vec::new()) }]
+    };
 }
 
-/// A buffer of [`SIZE`] bytes, whatever is in it.
-fn take() -> Vec<u8> {
-    STOCK.with_borrow_mut(Vec::pop).unwrap_or_else(|| vec![0; SIZE])
+/// A buffer of `size` bytes, [`SIZE`] or [`BULK`], whatever is in it.
+fn take(size: usize) -> Vec<u8> {
+    let kept = STOCKS.with(|stocks| {
+        stocks.iter().find(|stock| stock.size == size).and_then(|stock| stock.buffers.borrow_mut().pop())
+    });
+    kept.unwrap_or_else(|| vec![0; size])
 }
 
-/// Gives a buffer back; one that grew is let go.
+/// Gives a buffer back; one of another size is let go.
 fn give(buffer: Vec<u8>) {
-    if buffer.len() != SIZE {
-        return;
-    }
-    STOCK.with_borrow_mut(|stock| {
-        if stock.len() < KEPT {
-            stock.push(buffer);
+    STOCKS.with(|stocks| {
+        if let Some(stock) = stocks.iter().find(|stock| stock.size == buffer.len()) {
+            let mut buffers = stock.buffers.borrow_mut();
+            if buffers.len() < stock.most {
+                buffers.push(buffer);
+            }
         }
     });
 }
@@ -40,11 +53,69 @@ pub struct Inbuf {
     pinned: usize,
     start: usize,
     end: usize,
+    /// The last read brought as much as a read may.
+    rushing: bool,
+    /// What ended a read that had brought bytes before.
+    failed: Option<io::Error>,
 }
 
 impl Drop for Inbuf {
     fn drop(&mut self) {
         self.release();
+    }
+}
+
+/// Bytes on their way out. Holds no memory while it is empty.
+#[derive(Default)]
+pub struct Outbuf {
+    data: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Outbuf {
+    /// The bytes not yet written.
+    pub fn bytes(&self) -> &[u8] {
+        &self.data[self.start..self.end]
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    /// Whether there are [`BULK`] bytes, and so no room for more.
+    pub fn is_full(&self) -> bool {
+        self.end == BULK
+    }
+
+    /// Takes as many of the bytes as there is room for, and tells how many.
+    pub fn push(&mut self, bytes: &[u8]) -> usize {
+        let size = if self.end + bytes.len() <= SIZE { SIZE } else { BULK };
+        if self.data.len() < size {
+            let mut data = take(size);
+            data[..self.end].copy_from_slice(&self.data[..self.end]);
+            give(std::mem::replace(&mut self.data, data));
+        }
+        let n = bytes.len().min(self.data.len() - self.end);
+        self.data[self.end..self.end + n].copy_from_slice(&bytes[..n]);
+        self.end += n;
+        n
+    }
+
+    /// Marks `n` bytes as written.
+    pub fn consume(&mut self, n: usize) {
+        self.start += n;
+        if self.is_empty() {
+            give(std::mem::take(&mut self.data));
+            (self.start, self.end) = (0, 0);
+        }
+    }
+}
+
+impl Drop for Outbuf {
+    fn drop(&mut self) {
+        give(std::mem::take(&mut self.data));
     }
 }
 
@@ -120,7 +191,7 @@ impl Inbuf {
         let (start, end) = (self.start, self.start + n);
         let left = self.end - end;
         if left > 0 {
-            rest = take();
+            rest = take(SIZE);
             rest.resize(left.max(SIZE), 0);
             rest[..left].copy_from_slice(&self.data[end..self.end]);
         }
@@ -148,8 +219,13 @@ impl Inbuf {
 
     /// Room for reading; grows up to `limit` bytes in all.
     fn room(&mut self, limit: usize) -> &mut [u8] {
+        if self.rushing && self.data.len() < BULK && limit >= BULK {
+            let mut data = take(BULK);
+            data[..self.end].copy_from_slice(&self.data[..self.end]);
+            give(std::mem::replace(&mut self.data, data));
+        }
         if self.data.is_empty() {
-            self.data = take();
+            self.data = take(SIZE);
         }
         if self.end == self.data.len() && self.start > self.pinned {
             self.data.copy_within(self.start..self.end, self.pinned);
@@ -170,6 +246,9 @@ impl Inbuf {
 
     /// As [`Inbuf::fill`], as a poll. Takes a buffer only once there is something to read.
     pub fn poll_fill(&mut self, cx: &mut Context<'_>, stream: &Stream, limit: usize) -> Poll<io::Result<usize>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Err(error));
+        }
         if self.data.is_empty() {
             ready!(stream.poll_readable(cx))?;
         }
@@ -180,6 +259,10 @@ impl Inbuf {
         match stream.poll_read(cx, room) {
             Poll::Ready(Ok(n)) => {
                 self.end += n;
+                self.rushing = n >= SIZE;
+                if self.rushing && stream.comes_in_records() {
+                    return Poll::Ready(Ok(n + self.gather(cx, stream)));
+                }
                 Poll::Ready(Ok(n))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
@@ -190,6 +273,23 @@ impl Inbuf {
                 Poll::Pending
             }
         }
+    }
+
+    /// Reads more records into the room that is left, so that they go on together; tells how many bytes that were.
+    fn gather(&mut self, cx: &mut Context<'_>, stream: &Stream) -> usize {
+        let start = self.end;
+        while self.data.len() - self.end >= SIZE {
+            match stream.poll_read(cx, &mut self.data[self.end..]) {
+                Poll::Ready(Ok(n)) if n > 0 => self.end += n,
+                Poll::Ready(Err(error)) => {
+                    self.failed = Some(error);
+                    break;
+                }
+                // The end is read again the next time.
+                Poll::Ready(Ok(_)) | Poll::Pending => break,
+            }
+        }
+        self.end - start
     }
 }
 

@@ -179,6 +179,11 @@ impl Stream {
         f(self.io.borrow().tcp())
     }
 
+    /// Whether a read brings one TLS record at most.
+    pub fn comes_in_records(&self) -> bool {
+        matches!(self.io.borrow().kind, Kind::Tls(_))
+    }
+
     /// Waits until there may be something to read.
     pub async fn readable(&self) -> io::Result<()> {
         poll_fn(|cx| self.poll_readable(cx)).await

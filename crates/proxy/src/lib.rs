@@ -12,6 +12,7 @@ pub mod config;
 pub mod connect;
 pub mod control_plane;
 pub mod dns;
+mod gather;
 pub mod http;
 pub mod io;
 pub mod listener;

@@ -11,11 +11,8 @@ use smallvec::SmallVec;
 use super::h1::chunked::{Chunked, Step};
 use super::h1::parse::Framing;
 use super::tee::{Broken, Feed, Tap, tee};
-use crate::buffer::{Inbuf, SIZE};
+use crate::buffer::{BULK, Inbuf, SIZE};
 use crate::io::Stream;
-
-/// Most bytes buffered of one body.
-const LIMIT: usize = 4 * SIZE;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -298,7 +295,7 @@ fn poll_h1(
             },
             Left::Bytes(_) | Left::UntilClose => {}
         }
-        if ready!(inbuf.poll_fill(cx, stream, LIMIT))? == 0 {
+        if ready!(inbuf.poll_fill(cx, stream, BULK))? == 0 {
             if matches!(left, Left::UntilClose) {
                 *left = Left::Nothing;
                 continue;

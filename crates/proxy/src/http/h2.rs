@@ -17,12 +17,14 @@ use super::phases::{self, Incoming};
 use super::reply::Reply;
 use super::target::{self, Refusal};
 use super::timer::Timer;
+use crate::gather::gather;
 use crate::io::Io;
 use crate::listener::Conn;
 use crate::record::Protocol;
 
 /// Serves streams until the connection ends.
 pub async fn serve(conn: Conn, hcm: std::sync::Arc<Hcm>, io: Io) {
+    let (io, outlet) = gather(io);
     let handshake = h2::server::Builder::new()
         .initial_window_size(hcm.http2.stream_window.max(1 << 16))
         // A small window would make h2 end connections that carry many small frames.
@@ -31,13 +33,13 @@ pub async fn serve(conn: Conn, hcm: std::sync::Arc<Hcm>, io: Io) {
         .max_header_list_size(hcm.max_head as u32)
         .max_send_buffer_size(1 << 20)
         .handshake(io);
-    let Ok(mut connection) = handshake.await else { return };
+    let Ok(mut connection) = outlet.through(handshake).await else { return };
     let conn = Rc::new(conn);
     let mut draining = false;
     loop {
         let accepted = tokio::select! {
             biased;
-            accepted = connection.accept() => accepted,
+            accepted = outlet.through(connection.accept()) => accepted,
             () = conn.worker.drained(), if !draining => {
                 draining = true;
                 connection.graceful_shutdown();

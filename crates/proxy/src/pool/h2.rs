@@ -11,6 +11,7 @@ use lateen_proxy_core::endpoint::Endpoint;
 
 use super::{AcquireError, Counted, Facts, Upstream, facts};
 use crate::connect::Connected;
+use crate::gather::gather;
 
 /// Window of a stream. Small windows make h2 end connections that carry many small frames.
 const STREAM_WINDOW: u32 = 1 << 20;
@@ -59,19 +60,20 @@ pub async fn open(
 ) -> Result<Upstream, AcquireError> {
     let failed = |error| AcquireError::H2(endpoint.address.to_string(), error);
     let facts = facts(&connected);
+    let (io, outlet) = gather(connected.io);
     let handshake = h2::client::Builder::new()
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .initial_max_send_streams(cluster.max_concurrent_streams.min(1024) as usize)
         .max_header_list_size(256 << 10)
         .enable_push(false)
-        .handshake::<_, Bytes>(connected.io);
-    let (send, connection) = handshake.await.map_err(failed)?;
+        .handshake::<_, Bytes>(io);
+    let (send, connection) = outlet.through(handshake).await.map_err(failed)?;
     let open = Rc::new(Cell::new(true));
     let alive = open.clone();
     tokio::task::spawn_local(async move {
         // Its end is what matters; streams are told of errors themselves.
-        let _ = connection.await;
+        let _ = outlet.through(connection).await;
         alive.set(false);
         drop(count);
     });
