@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 LATEEN := target/release/lateen
 
-.PHONY: help build demo down test unit e2e lint conformance bench-mesh bench-api clean
+.PHONY: help build demo down test unit e2e lint conformance bench-mesh bench-api bench bench-quick clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,10 +46,23 @@ conformance: ## Istio's behaviour as data, counted by group
 bench-mesh: ## how fast and small the mini mesh is
 	@scripts/setup.sh test
 	$(CARGO) build --release --package lateen-cli
-	$(CARGO) run --package lateen-testkit --example mesh_figures
+	$(CARGO) build --workspace --example mesh_figures
+	target/debug/examples/mesh_figures
 
 bench-api: ## how fast and small the API server is
 	$(CARGO) run --release --package lateen-apiserver --example api_figures
+
+bench: ## race Lateen's sidecar against Envoy; figures go to docs/performance.md
+	@scripts/setup.sh bench
+	$(CARGO) build --release --package lateen-cli
+	$(CARGO) build --workspace --example race
+	target/debug/examples/race --write docs/performance.md
+
+bench-quick: ## the same race, shorter
+	@scripts/setup.sh bench
+	$(CARGO) build --release --package lateen-cli
+	$(CARGO) build --workspace --example race
+	target/debug/examples/race --quick
 
 clean: ## remove what was built
 	$(CARGO) clean

@@ -31,7 +31,8 @@ install_package() {
   apt_update_once
   if [ "$(id -u)" = 0 ]; then
     say "setup: apt-get install $package"
-    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
+    # In runlevel 1 no service is started: what is wanted are programs.
+    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package" >/dev/null
     return
   fi
   say "setup: unpacking Debian's $package under .tools/ (no root)"
@@ -91,5 +92,12 @@ if [ "$purpose" = test ]; then
   need ip iproute2
   need_envoy
   need_debian_kubectl
+fi
+if [ "$purpose" = bench ]; then
+  need_envoy
+  need h2load nghttp2-client
+  need wrk wrk
+  need nginx nginx-light
+  need python3 python3
 fi
 exit 0

@@ -6,7 +6,7 @@ use lateen_proxy_core::format::Operators;
 use lateen_proxy_core::header_ops::{Append, HeaderOps};
 use smallvec::SmallVec;
 
-use super::head::Headers;
+use super::head::{Headers, is_hop};
 
 /// A header's name and value.
 type Header<'a> = (Cow<'a, str>, Cow<'a, [u8]>);
@@ -49,6 +49,11 @@ impl<'a> Edits<'a> {
     /// Whether the header is left out of what was received.
     pub fn hides(&self, name: &str) -> bool {
         self.hidden.iter().any(|hidden| hidden == name)
+    }
+
+    /// Whether a header that was received is passed on.
+    pub fn keeps(&self, name: &str) -> bool {
+        !is_hop(name) && !self.hides(name)
     }
 
     /// The last value given to a header here.
@@ -97,7 +102,7 @@ impl<'a> Edits<'a> {
     /// Calls `f` with every header as it is to be sent, apart from those of one connection.
     pub fn each(&self, source: &dyn Headers, f: &mut dyn FnMut(&str, &[u8])) {
         source.each(&mut |name, value| {
-            if !super::head::is_hop(name) && !self.hides(name) {
+            if self.keeps(name) {
                 f(name, value);
             }
         });

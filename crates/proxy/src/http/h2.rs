@@ -55,7 +55,8 @@ pub async fn serve(conn: Conn, hcm: std::sync::Arc<Hcm>, io: Io) {
                     connection.graceful_shutdown();
                 }
                 let hcm = current.unwrap_or_else(|| hcm.clone());
-                tokio::task::spawn_local(one(conn.clone(), hcm, request, respond));
+                // In a box: a task is moved several times, and this future is large.
+                tokio::task::spawn_local(Box::pin(one(conn.clone(), hcm, request, respond)));
             }
             Some(Err(error)) => {
                 tracing::debug!(remote = %conn.remote, %error, "HTTP/2 connection broke");
@@ -185,5 +186,13 @@ impl Headers for H2Request {
 
     fn has(&self, name: &str) -> bool {
         self.parts.headers.contains_key(name)
+    }
+
+    /// As it came, unless [`Headers::each`] would change something.
+    fn as_map(&self) -> Option<&HeaderMap> {
+        let map = &self.parts.headers;
+        let as_it_came =
+            !map.contains_key(http::header::HOST) && map.get_all(http::header::COOKIE).iter().nth(1).is_none();
+        as_it_came.then_some(map)
     }
 }

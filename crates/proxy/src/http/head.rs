@@ -16,6 +16,11 @@ pub trait Headers {
         self.each(&mut |n, _| found |= n == name);
         found
     }
+
+    /// The same headers as a map, where they are in one: names and values that are shared needn't be read and copied again.
+    fn as_map(&self) -> Option<&HeaderMap> {
+        None
+    }
 }
 
 /// A request's head.
@@ -58,6 +63,10 @@ impl Headers for HeaderMap {
 
     fn has(&self, name: &str) -> bool {
         self.contains_key(name)
+    }
+
+    fn as_map(&self) -> Option<&HeaderMap> {
+        Some(self)
     }
 }
 

@@ -156,9 +156,19 @@ fn h2_response(status: u16, head: &dyn Headers, edits: &Edits<'_>, shape: Shape)
 
 /// Fills a header map as the edits say. What HTTP/2 can't carry is left out.
 pub fn fill(map: &mut HeaderMap, head: &dyn Headers, edits: &Edits<'_>) {
-    edits.each(head, &mut |name, value| {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
-            map.append(name, value);
-        }
-    });
+    let Some(source) = head.as_map() else {
+        return edits.each(head, &mut |name, value| append(map, name, value));
+    };
+    for (name, value) in source.iter().filter(|(name, _)| edits.keeps(name.as_str())) {
+        map.append(name, value.clone());
+    }
+    for (name, value) in edits.each_added() {
+        append(map, name, value);
+    }
+}
+
+fn append(map: &mut HeaderMap, name: &str, value: &[u8]) {
+    if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value)) {
+        map.append(name, value);
+    }
 }
