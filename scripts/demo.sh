@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The mini mesh in two minutes: start it, ask its services, look at the identities, split traffic.
+# The mini mesh in two minutes: start it, ask its services, look at the identities, split traffic, open it to the outside.
 set -euo pipefail
 source "$(dirname "$0")/env.sh"
 cd "$root"
@@ -35,9 +35,21 @@ k exec deploy/db -c istio-proxy -- curl -s http://127.0.0.1:15020/stats/promethe
 title "5. backend is split 90/10 between v1 and v2 by a VirtualService: 200 requests"
 from_curl sh -c 'for i in $(seq 200); do curl -s http://backend/; done' | sort | uniq -c
 
+title "6. The frontend from outside, through the ingress gateway"
+show apply -f samples/gateway/any-host.yaml
+k rollout status -n istio-system deploy/istio-ingressgateway --timeout=120s >/dev/null
+ingress() { k get service -n istio-system istio-ingressgateway -o jsonpath="$1"; }
+url=http://127.0.0.1/
+# Port 80 is for root, and one program at a time; the Service's own port is there in any case.
+if [ -n "$(ingress '{.status.loadBalancer.ingress[0].ports[?(@.port==80)].error}')" ]; then
+  url=http://127.0.0.1:$(ingress '{.spec.ports[?(@.name=="http2")].nodePort}')/
+fi
+printf 'curl %s  ->  ' "$url"
+curl -s --retry 20 --retry-delay 1 --retry-all-errors -f "$url"
+
 cat <<TRY
 
-${bold}The mesh keeps running. Try next:${plain}
+${bold}The mesh keeps running: open $url in a browser. Try next:${plain}
     export KUBECONFIG=$home/kubeconfig
     kubectl get pods -A
     kubectl exec deploy/curl -c curl -- curl -si http://backend/

@@ -6,6 +6,7 @@ pub mod reads;
 pub mod resource;
 pub mod snapshot;
 pub mod store;
+pub mod topology;
 pub mod translate;
 pub mod validate;
 pub mod view;

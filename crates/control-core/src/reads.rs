@@ -32,6 +32,8 @@ pub enum Fact {
     Sidecars,
     /// All Gateways.
     Gateways,
+    /// A credential, by the namespace and name of its Secret.
+    Secret(String, String),
     /// Services that the workload at an address belongs to, and its pod.
     Workload(IpAddr),
 }

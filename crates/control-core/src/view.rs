@@ -7,6 +7,9 @@ use lateen_api::discovery::Node;
 use lateen_api::google::protobuf::{Struct, Value, value::Kind};
 use thiserror::Error;
 
+use crate::resource::MeshConfig;
+use crate::topology::Topology;
+
 /// Why a node cannot be served.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum BadNode {
@@ -54,6 +57,8 @@ pub struct ProxyView {
     pub dns_capture: bool,
     /// Does it use the addresses that the control plane allocated to names.
     pub dns_auto_allocate: bool,
+    /// What is in front of it, where it says so itself.
+    pub own_topology: Option<Topology>,
 }
 
 impl ProxyView {
@@ -84,7 +89,13 @@ impl ProxyView {
             lateen: node.extensions.iter().any(|e| e.name == "lateen"),
             dns_capture: metadata.flag("DNS_CAPTURE"),
             dns_auto_allocate: metadata.flag("DNS_AUTO_ALLOCATE"),
+            own_topology: metadata.topology(),
         })
+    }
+
+    /// What is in front of it: as it says itself, else as for all gateways of the mesh.
+    pub fn topology(&self, mesh: &MeshConfig) -> Topology {
+        self.own_topology.or_else(|| mesh.gateway_topology()).unwrap_or_default()
     }
 
     /// Is it a sidecar.
@@ -101,6 +112,18 @@ fn addresses(of_id: &str, listed: &str) -> Vec<IpAddr> {
         }
     }
     all
+}
+
+/// A value of node metadata as JSON.
+fn json(value: &Value) -> serde_json::Value {
+    match &value.kind {
+        None | Some(Kind::NullValue(_)) => serde_json::Value::Null,
+        Some(Kind::NumberValue(number)) => (*number).into(),
+        Some(Kind::StringValue(text)) => text.as_str().into(),
+        Some(Kind::BoolValue(flag)) => (*flag).into(),
+        Some(Kind::StructValue(object)) => object.fields.iter().map(|(k, v)| (k.clone(), json(v))).collect(),
+        Some(Kind::ListValue(list)) => list.values.iter().map(json).collect(),
+    }
 }
 
 /// The metadata of a node.
@@ -124,6 +147,11 @@ impl Metadata<'_> {
             Some(Kind::BoolValue(flag)) => *flag,
             _ => false,
         }
+    }
+
+    fn topology(&self) -> Option<Topology> {
+        let Some(Kind::StructValue(config)) = self.kind("PROXY_CONFIG") else { return None };
+        Some(Topology::parse(&json(config.fields.get("gatewayTopology")?)))
     }
 
     fn labels(&self) -> BTreeMap<String, String> {

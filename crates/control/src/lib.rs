@@ -1,5 +1,6 @@
 //! istiod's shell: watches Kubernetes, serves discovery, signs certificates, answers webhooks.
 
+pub mod access;
 pub mod admin;
 pub mod ads;
 pub mod auth;
@@ -18,4 +19,4 @@ pub mod tls;
 pub mod webhook;
 
 pub use config::Config;
-pub use run::{Istiod, Servers, run, serve};
+pub use run::{Callers, Istiod, Servers, run, serve};

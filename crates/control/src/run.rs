@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
+use crate::access::{AccessReviewer, SecretAccess};
 use crate::admin::{self, Pages};
 use crate::ads::{Caches, Clients, Discovery, Shared};
 use crate::auth::{Authenticator, TokenReviewer};
@@ -71,8 +72,11 @@ pub async fn serve(config: Config, client: Client, shutdown: CancellationToken) 
         started = starting => started?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    let authenticator = Arc::new(TokenReviewer::new(client.clone(), trust_domain));
-    Istiod::new(config, Arc::new(authority), authenticator).serve(client, shutdown).await
+    let callers = Callers {
+        authenticator: Arc::new(TokenReviewer::new(client.clone(), trust_domain)),
+        access: Arc::new(AccessReviewer(client.clone())),
+    };
+    Istiod::new(config, Arc::new(authority), callers).serve(client, shutdown).await
 }
 
 /// Tries until the API server answers.
@@ -109,11 +113,19 @@ impl Transient for kube::Error {
     }
 }
 
+/// Who judges callers.
+pub struct Callers {
+    /// Tells who they are.
+    pub authenticator: Arc<dyn Authenticator>,
+    /// Tells whether they may read Secrets.
+    pub access: Arc<dyn SecretAccess>,
+}
+
 /// The parts of istiod that need no Kubernetes.
 pub struct Istiod {
     config: Config,
     authority: Arc<Authority>,
-    authenticator: Arc<dyn Authenticator>,
+    callers: Callers,
     metrics: Arc<Metrics>,
     injection: Arc<Injection>,
     ready: Arc<AtomicBool>,
@@ -121,15 +133,15 @@ pub struct Istiod {
 }
 
 impl Istiod {
-    /// istiod with this CA and this judge of tokens.
-    pub fn new(config: Config, authority: Arc<Authority>, authenticator: Arc<dyn Authenticator>) -> Self {
+    /// istiod with this CA and these judges of callers.
+    pub fn new(config: Config, authority: Arc<Authority>, callers: Callers) -> Self {
         let metrics = Arc::new(Metrics::default());
         metrics.set(&metrics::ISTIO_BUILD, &[("component", "pilot"), ("tag", &config.version)], 1.0);
         metrics.set(&metrics::PILOT_INFO, &[("version", &config.version)], 1.0);
         Istiod {
             config,
             authority,
-            authenticator,
+            callers,
             metrics,
             injection: Arc::new(Injection::default()),
             ready: Arc::new(AtomicBool::new(false)),
@@ -178,13 +190,14 @@ impl Istiod {
             caches: Caches::default(),
             clients: clients.clone(),
             metrics: self.metrics.clone(),
+            access: self.callers.access.clone(),
         });
         let pages = Arc::new(Pages {
             config: self.config.clone(),
             metrics: self.metrics.clone(),
             clients,
             authority: self.authority.clone(),
-            authenticator: self.authenticator.clone(),
+            authenticator: self.callers.authenticator.clone(),
             published,
             ready: self.ready.clone(),
             started: self.started,
@@ -196,8 +209,8 @@ impl Istiod {
     }
 
     fn grpc(&self, shared: Arc<Shared>) -> Router {
-        let discovery = Arc::new(Discovery::new(shared, self.authenticator.clone()));
-        let (authority, authenticator) = (self.authority.clone(), self.authenticator.clone());
+        let discovery = Arc::new(Discovery::new(shared, self.callers.authenticator.clone()));
+        let (authority, authenticator) = (self.authority.clone(), self.callers.authenticator.clone());
         let ca = CaServer::new(authority, authenticator, self.metrics.clone());
         Routes::new(AdsServer::new(discovery)).add_service(ca).prepare().into_axum_router()
     }

@@ -17,6 +17,8 @@ pub struct UpOptions {
     pub merge_kubeconfig: Option<PathBuf>,
     /// Start the cluster without the mesh.
     pub bare: bool,
+    /// Also start a gateway for requests to the outside.
+    pub egress_gateway: bool,
 }
 
 /// What the install manifests depend on.
@@ -27,4 +29,6 @@ pub struct Install {
     pub many_ids: bool,
     /// Leave out the mesh, keep only what a cluster has by itself.
     pub bare: bool,
+    /// Also bring a gateway for requests to the outside.
+    pub egress_gateway: bool,
 }

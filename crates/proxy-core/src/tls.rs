@@ -73,8 +73,10 @@ pub struct Validation {
     pub accept_untrusted: bool,
     /// SHA-256 of the certificate, one of which must be equal, when there are any.
     pub hashes: Vec<[u8; 32]>,
-    /// PEM revocation lists.
-    pub revoked: Option<Arc<[u8]>>,
+    /// SHA-256 of the public key, one of which must be equal, when there are any.
+    pub keys: Vec<[u8; 32]>,
+    /// PEM revocation lists: a file, or inline.
+    pub revoked: Option<RootSource>,
 }
 
 /// TLS versions.
@@ -84,6 +86,21 @@ pub enum TlsVersion {
     V12,
     /// 1.3
     V13,
+}
+
+impl CommonTls {
+    /// Secrets by their discovery names.
+    pub fn secrets(&self) -> impl Iterator<Item = &Arc<str>> {
+        let certificates = self.certificates.iter().filter_map(|source| match source {
+            CertificateSource::Sds(name) => Some(name),
+            _ => None,
+        });
+        let roots = match &self.validation.roots {
+            Some(RootSource::Sds(name)) => Some(name),
+            _ => None,
+        };
+        certificates.chain(roots)
+    }
 }
 
 /// What both sides have.

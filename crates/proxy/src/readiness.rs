@@ -55,7 +55,7 @@ impl Readiness {
         if yes(&self.draining) {
             return Err("the proxy is draining");
         }
-        if self.certs.generation() == 0 {
+        if self.certs.identity().is_none() {
             return Err("no workload certificate yet: waiting for the certificate authority (CA_ADDR)");
         }
         if !yes(&self.clusters) {

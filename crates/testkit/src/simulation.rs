@@ -17,7 +17,6 @@ use serde_json::{Value, json};
 #[derive(Default)]
 pub struct World {
     store: Store,
-    objects: u32,
 }
 
 impl World {
@@ -31,17 +30,15 @@ impl World {
         world
     }
 
-    /// Applies an object; one without a namespace belongs to `default`, one without a time of creation is newer than
-    /// those before it.
+    /// Applies an object; one without a namespace belongs to `default`, those without a time of creation are equally
+    /// old.
     pub fn apply(&mut self, mut object: Value) {
-        self.objects += 1;
         let metadata = &mut object["metadata"];
         if metadata["namespace"].is_null() {
             metadata["namespace"] = json!("default");
         }
         if metadata["creationTimestamp"].is_null() {
-            metadata["creationTimestamp"] =
-                json!(format!("2020-01-01T{:02}:{:02}:00Z", self.objects / 60 % 24, self.objects % 60));
+            metadata["creationTimestamp"] = json!("2020-01-01T00:00:00Z");
         }
         self.store.apply(Event::Apply(object));
     }

@@ -32,6 +32,9 @@ pub struct Args {
     /// Only the cluster, without the mesh
     #[arg(long)]
     bare: bool,
+    /// Also start a gateway for requests to the outside, `istio-egressgateway`
+    #[arg(long)]
+    egress_gateway: bool,
 }
 
 /// Starts the cluster; in the foreground, stays until it ends.
@@ -42,7 +45,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let home = args.home.resolve()?;
     let merge = if args.merge_kubeconfig { Some(own_kubeconfig()?) } else { None };
     let mut terminal = Terminal { kubeconfig: home.join("kubeconfig"), detach: args.detach };
-    let options = UpOptions { home, port: args.port, detach: args.detach, merge_kubeconfig: merge, bare: args.bare };
+    let options = UpOptions {
+        home,
+        port: args.port,
+        detach: args.detach,
+        merge_kubeconfig: merge,
+        bare: args.bare,
+        egress_gateway: args.egress_gateway,
+    };
     up(&options, &mut terminal)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -92,6 +102,7 @@ fn mesh(install: &Install) -> Vec<Value> {
     }
     let mut options = InstallOptions::local(env!("CARGO_PKG_VERSION"));
     options.capture_by_mark = !install.many_ids;
+    options.egress_gateway = install.egress_gateway;
     let mut objects = lateen_api::crd::istio_crds();
     objects.extend(manifests(&options));
     objects

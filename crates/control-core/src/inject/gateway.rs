@@ -57,7 +57,10 @@ fn container(pod: &Value, settings: &Settings<'_>, mounted: &[volumes::Mounted])
     let mut container = proxy::container(settings, Kind::Gateway);
     container["env"] = json!(proxy::environment(pod, settings, Kind::Gateway));
     container["volumeMounts"] = json!(volumes::mounts(mounted));
-    container["securityContext"] = json!({ "runAsGroup": settings.gid, "runAsUser": settings.uid });
+    // Where sockets are marked instead there is no second user id.
+    if !settings.options.capture.by_mark {
+        container["securityContext"] = json!({ "runAsGroup": settings.gid, "runAsUser": settings.uid });
+    }
     if let Some(lifecycle) = &settings.options.proxy.lifecycle {
         container["lifecycle"] = lifecycle.clone();
     }

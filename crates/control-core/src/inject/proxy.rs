@@ -74,7 +74,7 @@ pub(super) fn environment(pod: &Value, settings: &Settings<'_>, kind: Kind) -> V
         env.push(environment::value("OTEL_RESOURCE_ATTRIBUTES", otel_attributes(pod, settings)));
     }
     env.extend(environment::proxy_metadata(settings));
-    if settings.options.capture.by_mark {
+    if settings.options.capture.by_mark && kind == Kind::Sidecar {
         env.push(environment::value("LATEEN_CAPTURE_MARK", capture::PROXY_MARK));
     }
     env

@@ -1,6 +1,7 @@
 //! What `lateen install` applies to a cluster, and `lateen up` to the local one: a list of Kubernetes objects.
 
 mod config;
+mod gateway;
 mod rbac;
 mod webhooks;
 mod workload;
@@ -8,6 +9,7 @@ mod workload;
 use serde_json::{Value, json};
 
 pub use config::{INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP};
+pub use gateway::WAIT;
 pub use webhooks::{INJECTOR_WEBHOOK, VALIDATOR_WEBHOOK};
 
 /// What an installation of the control plane depends on.
@@ -31,6 +33,10 @@ pub struct InstallOptions {
     pub native_sidecars: bool,
     /// Whether capture knows the proxy's own traffic by a socket mark instead of its user.
     pub capture_by_mark: bool,
+    /// With a gateway for requests from outside.
+    pub ingress_gateway: bool,
+    /// With a gateway for requests to the outside.
+    pub egress_gateway: bool,
 }
 
 impl InstallOptions {
@@ -46,6 +52,8 @@ impl InstallOptions {
             access_log: false,
             native_sidecars: true,
             capture_by_mark: false,
+            ingress_gateway: true,
+            egress_gateway: false,
         }
     }
 
@@ -73,6 +81,11 @@ pub fn manifests(options: &InstallOptions) -> Vec<Value> {
     objects.push(workload::deployment(options));
     objects.push(webhooks::injector(options));
     objects.push(webhooks::validator(options));
+    for (wanted, gateway) in [(options.ingress_gateway, gateway::INGRESS), (options.egress_gateway, gateway::EGRESS)] {
+        if wanted {
+            objects.extend(gateway.objects(options));
+        }
+    }
     objects
 }
 

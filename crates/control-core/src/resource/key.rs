@@ -33,12 +33,14 @@ pub enum Kind {
     PeerAuthentication,
     /// AuthorizationPolicy
     AuthorizationPolicy,
+    /// Secret; only what it holds for TLS.
+    Secret,
 }
 
 /// Name of the ConfigMap with the settings of the mesh.
 const MESH_CONFIG_MAP: &str = "istio";
 
-const KINDS: [(Kind, &str, &str); 14] = [
+const KINDS: [(Kind, &str, &str); 15] = [
     (Kind::Service, "", "Service"),
     (Kind::EndpointSlice, "discovery.k8s.io", "EndpointSlice"),
     (Kind::Pod, "", "Pod"),
@@ -53,6 +55,7 @@ const KINDS: [(Kind, &str, &str); 14] = [
     (Kind::Sidecar, "networking.istio.io", "Sidecar"),
     (Kind::PeerAuthentication, "security.istio.io", "PeerAuthentication"),
     (Kind::AuthorizationPolicy, "security.istio.io", "AuthorizationPolicy"),
+    (Kind::Secret, "", "Secret"),
 ];
 
 impl Kind {

@@ -5,6 +5,8 @@ use lateen_mesh::duration;
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::topology::Topology;
+
 /// Why settings of the mesh are refused.
 #[derive(Debug, Error)]
 #[error("the mesh configuration cannot be read: {0}; correct the key 'mesh' of ConfigMap istio-system/istio")]
@@ -84,6 +86,11 @@ impl MeshConfig {
     /// Port of the inbound listener.
     pub fn inbound_port(&self) -> u32 {
         self.raw.proxy_inbound_listen_port.filter(|p| *p != 0).unwrap_or(15006)
+    }
+
+    /// What is in front of gateways, if it is said.
+    pub fn gateway_topology(&self) -> Option<Topology> {
+        self.raw.default_config.gateway_topology.as_ref().map(Topology::parse)
     }
 
     /// Path normalization by name.

@@ -34,9 +34,9 @@ impl Meta {
         }
     }
 
-    /// Orders older objects first, then by namespace and name.
+    /// Orders older objects first, then by name and namespace, as Istio does.
     pub fn age_order(&self) -> (&str, &str, &str) {
-        (&self.created, &self.namespace, &self.name)
+        (&self.created, &self.name, &self.namespace)
     }
 }
 

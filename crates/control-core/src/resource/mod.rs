@@ -2,6 +2,7 @@
 //!
 //! Each type keeps only what translation reads, so that comparing two of them tells whether a change matters.
 
+mod credential;
 mod endpoint_slice;
 mod istio;
 mod key;
@@ -12,6 +13,7 @@ mod pod;
 mod service;
 mod service_entry;
 
+pub use credential::{Credential, Pair};
 pub use endpoint_slice::{EndpointSlice, SliceEndpoint};
 pub use istio::Config;
 pub use key::{Key, Kind};
@@ -21,6 +23,8 @@ pub use node::Node;
 pub use pod::Pod;
 pub use service::{Registry, Resolution, Service, ServicePort, TargetPort};
 pub use service_entry::services_of_entry;
+
+use std::sync::Arc;
 
 use lateen_api::istio as api;
 use serde_json::Value;
@@ -78,6 +82,8 @@ pub enum Resource {
     PeerAuthentication(Config<api::PeerAuthentication>),
     /// AuthorizationPolicy
     AuthorizationPolicy(Config<api::AuthorizationPolicy>),
+    /// Secret, what it holds for TLS.
+    Secret(Arc<Credential>),
 }
 
 impl Resource {
@@ -138,6 +144,7 @@ fn parse_kind(key: &Key, object: Value) -> Result<Resource, String> {
         Kind::Sidecar => Resource::Sidecar(istio::parse(object)?),
         Kind::PeerAuthentication => Resource::PeerAuthentication(istio::parse(object)?),
         Kind::AuthorizationPolicy => Resource::AuthorizationPolicy(istio::parse(object)?),
+        Kind::Secret => Resource::Secret(Arc::new(credential::parse(&object))),
     })
 }
 

@@ -6,6 +6,8 @@ use serde_json::Value;
 use super::key::{Key, Kind};
 use super::metadata::{Meta, string_map};
 
+/// Label of a Service whose port numbers Gateways don't use.
+const KEEPS_GATEWAY_PORTS: &str = "experimental.istio.io/disable-gateway-port-translation";
 /// Annotation that says which namespaces see a Service.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
@@ -38,6 +40,8 @@ pub struct Service {
     pub alias: Option<String>,
     /// Endpoints may be used before they are ready.
     pub publish_not_ready: bool,
+    /// Does its port stand for the pods' port in Gateways that its pods serve.
+    pub translates_gateway_ports: bool,
     /// RFC 3339 time of creation.
     pub created: String,
 }
@@ -137,8 +141,14 @@ pub(super) fn parse(object: Value) -> Result<Service, String> {
         subject_alt_names: Vec::new(),
         alias,
         publish_not_ready: spec.get("publishNotReadyAddresses").and_then(Value::as_bool).unwrap_or(false),
+        translates_gateway_ports: translates_gateway_ports(&meta),
         created: meta.created,
     })
+}
+
+/// Does a Service or ServiceEntry let Gateways name its port where they mean that of its pods.
+pub(super) fn translates_gateway_ports(meta: &Meta) -> bool {
+    !meta.labels.contains_key(KEEPS_GATEWAY_PORTS)
 }
 
 fn addresses(spec: &Value, cluster_ip: &str) -> Vec<String> {

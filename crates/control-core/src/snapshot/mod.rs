@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 use lateen_api::istio as api;
 
-use crate::resource::{Config, MeshConfig, Pod};
+use crate::resource::{Config, Credential, MeshConfig, Pod};
 
 /// The state of the mesh at one moment.
 #[derive(Clone, Debug, Default)]
@@ -50,4 +50,6 @@ pub struct Snapshot {
     pub authorization_policies: Arc<AuthorizationPolicies>,
     /// Sidecars by namespace.
     pub sidecars: Arc<Sidecars>,
+    /// Credentials by the namespace and name of their Secret.
+    pub credentials: Arc<BTreeMap<(String, String), Arc<Credential>>>,
 }

@@ -118,6 +118,7 @@ impl Store {
                 Arc::make_mut(&mut self.state.authorization_policies).replace(&key.namespace, all);
                 changes.add(Fact::AuthorizationPolicies);
             }
+            Kind::Secret => self.update_credential(key, old.as_ref(), changes),
         }
     }
 
@@ -149,6 +150,24 @@ impl Store {
             _ => MeshConfig::default(),
         });
         changes.add(Fact::Mesh);
+    }
+
+    fn update_credential(&mut self, key: &Key, old: Option<&Resource>, changes: &mut Changes) {
+        let held = |r: Option<&Resource>| match r {
+            Some(Resource::Secret(credential)) if !credential.is_empty() => Some(credential.clone()),
+            _ => None,
+        };
+        let (old, new) = (held(old), held(self.objects.get(key)));
+        if old == new {
+            return;
+        }
+        let id = (key.namespace.clone(), key.name.clone());
+        let credentials = Arc::make_mut(&mut self.state.credentials);
+        match new {
+            Some(new) => drop(credentials.insert(id.clone(), new)),
+            None => drop(credentials.remove(&id)),
+        }
+        changes.add(Fact::Secret(id.0, id.1));
     }
 
     fn update_destination_rules(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {

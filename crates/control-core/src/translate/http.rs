@@ -9,8 +9,9 @@ use lateen_api::google::protobuf::{Any, Duration};
 use prost_types::value::Kind;
 
 use super::access_log;
-use super::wire::{ads, any, flag, typed_struct};
+use super::wire::{ads, any, flag, number, typed_struct};
 use crate::snapshot::Snapshot;
+use crate::topology::{ClientCert, Topology};
 use crate::view::ProxyView;
 
 /// Direction of traffic.
@@ -20,6 +21,8 @@ pub enum Direction {
     Inbound,
     /// From the workload.
     Outbound,
+    /// Through a gateway.
+    Gateway,
 }
 
 /// Where the routes of a connection manager come from.
@@ -58,13 +61,52 @@ pub fn connection_manager(
         ..Default::default()
     };
     normalize(&mut manager, snapshot.mesh.path_normalization());
-    if direction == Direction::Inbound {
-        manager.server_name = "istio-envoy".into();
-        manager.forward_client_cert_details = hcm::ForwardClientCertDetails::AppendForward.into();
-        manager.set_current_client_cert_details =
-            Some(hcm::SetCurrentClientCertDetails { subject: flag(true), dns: true, uri: true, ..Default::default() });
+    let details = hcm::SetCurrentClientCertDetails { subject: flag(true), dns: true, uri: true, ..Default::default() };
+    match direction {
+        Direction::Inbound => {
+            manager.server_name = "istio-envoy".into();
+            manager.forward_client_cert_details = hcm::ForwardClientCertDetails::AppendForward.into();
+            manager.set_current_client_cert_details = Some(details);
+        }
+        Direction::Gateway => {
+            let details = hcm::SetCurrentClientCertDetails { cert: true, ..details };
+            at_the_edge(&mut manager, details, &view.topology(&snapshot.mesh));
+        }
+        Direction::Outbound => {}
     }
     network_filter("envoy.filters.network.http_connection_manager", any(&manager))
+}
+
+/// Requests of a client's head that is not complete by then are refused.
+const HEAD_LIMIT: Duration = Duration { seconds: 15, nanos: 0 };
+/// Requests at a time on one connection of HTTP/2.
+const STREAMS: u32 = 100;
+
+/// Clients of a gateway are strangers: what they say about themselves counts only as far as proxies in front are
+/// trusted, and one of them may hold only so much.
+fn at_the_edge(
+    manager: &mut proto::HttpConnectionManager,
+    details: proto::http_connection_manager::SetCurrentClientCertDetails,
+    topology: &Topology,
+) {
+    use proto::http_connection_manager::ForwardClientCertDetails as Forward;
+    manager.server_name = "istio-envoy".into();
+    manager.use_remote_address = flag(true);
+    manager.xff_num_trusted_hops = topology.trusted_proxies;
+    let forward = match topology.client_cert {
+        ClientCert::Sanitize => Forward::Sanitize,
+        ClientCert::ForwardOnly => Forward::ForwardOnly,
+        ClientCert::AppendForward => Forward::AppendForward,
+        ClientCert::SanitizeSet => Forward::SanitizeSet,
+        ClientCert::AlwaysForwardOnly => Forward::AlwaysForwardOnly,
+    };
+    manager.forward_client_cert_details = forward.into();
+    if matches!(forward, Forward::AppendForward | Forward::SanitizeSet) {
+        manager.set_current_client_cert_details = Some(details);
+    }
+    manager.request_headers_timeout = Some(HEAD_LIMIT);
+    manager.http2_protocol_options =
+        Some(core::Http2ProtocolOptions { max_concurrent_streams: number(STREAMS), ..Default::default() });
 }
 
 fn normalize(manager: &mut proto::HttpConnectionManager, normalization: &str) {
@@ -103,7 +145,7 @@ fn http_filters(
     }
     all.extend(authorization);
     all.push(http_filter("envoy.filters.http.grpc_stats", any(&stats)));
-    if view.lateen && direction == Direction::Outbound {
+    if view.lateen && direction != Direction::Inbound {
         all.push(http_filter("istio.alpn", alpn()));
     }
     all.push(http_filter("envoy.filters.http.fault", any(&filters::fault::v3::HttpFault::default())));
@@ -120,16 +162,18 @@ fn peer_metadata(direction: Direction) -> Any {
     let methods = || list(vec![object(vec![("istio_headers", object(vec![]))])]);
     let fields = match direction {
         Direction::Inbound => vec![("downstream_discovery", methods()), ("downstream_propagation", methods())],
-        Direction::Outbound => vec![("upstream_discovery", methods()), ("upstream_propagation", methods())],
+        Direction::Outbound | Direction::Gateway => {
+            vec![("upstream_discovery", methods()), ("upstream_propagation", methods())]
+        }
     };
     typed_struct("io.istio.http.peer_metadata.Config", struct_of(fields))
 }
 
-/// Istio's metrics. Outbound the host header names the service when nothing else does; inbound it may not, because
-/// the caller chooses it.
+/// Istio's metrics. Outbound the host header names the service when nothing else does; inbound and at gateways it may
+/// not, because the caller chooses it.
 pub fn stats_plugin(direction: Direction) -> Any {
     let fields = match direction {
-        Direction::Inbound => vec![("disable_host_header_fallback", Kind::BoolValue(true))],
+        Direction::Inbound | Direction::Gateway => vec![("disable_host_header_fallback", Kind::BoolValue(true))],
         Direction::Outbound => vec![],
     };
     typed_struct("stats.PluginConfig", struct_of(fields))
@@ -170,6 +214,6 @@ fn list(values: Vec<Kind>) -> Kind {
 pub fn traffic(direction: Direction) -> i32 {
     match direction {
         Direction::Inbound => core::TrafficDirection::Inbound.into(),
-        Direction::Outbound => core::TrafficDirection::Outbound.into(),
+        Direction::Outbound | Direction::Gateway => core::TrafficDirection::Outbound.into(),
     }
 }

@@ -8,6 +8,7 @@ mod access_log;
 mod authorization;
 mod cluster;
 mod endpoint;
+mod gateway;
 mod http;
 mod listener;
 mod name;
@@ -15,6 +16,7 @@ mod name_table;
 mod provenance;
 mod route;
 mod scope;
+mod secret;
 #[cfg(test)]
 mod tests;
 mod tls;
@@ -93,6 +95,7 @@ pub fn resource(type_url: &str, name: &str, view: &ProxyView, snapshot: &Snapsho
         type_url::CLUSTER => Any::pack(&cluster::cluster(name, view, snapshot, &mut reads)?),
         type_url::ROUTE => Any::pack(&route::route_configuration(name, view, snapshot, &mut reads)),
         type_url::ENDPOINT => Any::pack(&endpoint::load_assignment(name, view, snapshot, &mut reads)),
+        type_url::SECRET => Any::pack(&secret::secret(name, view, snapshot, &mut reads)?),
         type_url::NAME_TABLE => Any::pack(&name_table::name_table(view, snapshot, &mut reads)),
         _ => return None,
     };
@@ -104,7 +107,8 @@ pub fn projection(type_url: &str, name: &str, view: &ProxyView) -> Projection {
     let of_caller = match type_url {
         type_url::LISTENER => listener::is_same_for_all(name, view),
         type_url::CLUSTER => !name.starts_with("inbound|"),
-        type_url::ROUTE | type_url::ENDPOINT | type_url::NAME_TABLE => true,
+        type_url::ROUTE => view.is_sidecar(),
+        type_url::ENDPOINT | type_url::NAME_TABLE => true,
         _ => false,
     };
     if !of_caller {

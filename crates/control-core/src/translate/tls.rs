@@ -5,7 +5,7 @@ use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3 as proto;
 use lateen_api::envoy::envoy::r#type::matcher::v3 as matcher;
 use lateen_api::google::protobuf::Duration;
 
-use super::wire::{any, flag};
+use super::wire::{ads, any, flag};
 
 /// The secret with the workload's certificate and key.
 const WORKLOAD: &str = "default";
@@ -20,6 +20,11 @@ const CIPHERS: [&str; 6] = [
     "AES256-GCM-SHA384",
     "AES128-GCM-SHA256",
 ];
+
+/// A secret by name, from the control plane.
+pub fn ads_secret(name: &str) -> proto::SdsSecretConfig {
+    proto::SdsSecretConfig { name: name.into(), sds_config: Some(ads()) }
+}
 
 /// Which secrets a context takes, by name, from the proxy's own secret server.
 fn secret(name: &str) -> proto::SdsSecretConfig {
@@ -49,7 +54,7 @@ fn secret(name: &str) -> proto::SdsSecretConfig {
 }
 
 /// How a peer's identity is compared.
-enum Names {
+pub enum Names {
     /// One of these.
     Exact(Vec<String>),
     /// Begins with this.
@@ -78,7 +83,8 @@ fn params() -> proto::TlsParameters {
     }
 }
 
-fn mesh_context(alpn: &[&str], names: &Names) -> proto::CommonTlsContext {
+/// Mutual TLS of the mesh with peers of these names.
+pub fn mesh_context(alpn: &[&str], names: &Names) -> proto::CommonTlsContext {
     let combined = proto::common_tls_context::CombinedCertificateValidationContext {
         default_validation_context: Some(proto::CertificateValidationContext {
             match_typed_subject_alt_names: san_matchers(names),
@@ -145,7 +151,7 @@ pub fn client(tls: &ClientTls<'_>) -> core::TransportSocket {
         let roots = if settings.ca_certificates.is_empty() { SYSTEM_ROOTS } else { settings.ca_certificates.as_str() };
         proto::common_tls_context::ValidationContextType::ValidationContext(proto::CertificateValidationContext {
             trusted_ca: Some(file(roots)),
-            match_typed_subject_alt_names: dns_matchers(names),
+            match_typed_subject_alt_names: name_matchers(names),
             crl: (!settings.ca_crl.is_empty()).then(|| file(&settings.ca_crl)),
             ..Default::default()
         })
@@ -171,7 +177,8 @@ pub fn client(tls: &ClientTls<'_>) -> core::TransportSocket {
     }))
 }
 
-fn dns_matchers(names: &[String]) -> Vec<proto::SubjectAltNameMatcher> {
+/// Names that a certificate has to have one of.
+pub fn name_matchers(names: &[String]) -> Vec<proto::SubjectAltNameMatcher> {
     use proto::subject_alt_name_matcher::SanType;
     let matcher = |name: &String| {
         let kind = if name.starts_with("spiffe://") { SanType::Uri } else { SanType::Dns };
@@ -187,11 +194,13 @@ fn dns_matchers(names: &[String]) -> Vec<proto::SubjectAltNameMatcher> {
     names.iter().map(matcher).collect()
 }
 
-fn file(path: &str) -> core::DataSource {
+/// A file of the proxy's machine.
+pub fn file(path: &str) -> core::DataSource {
     core::DataSource { specifier: Some(core::data_source::Specifier::Filename(path.to_owned())), ..Default::default() }
 }
 
-fn socket(config: lateen_api::google::protobuf::Any) -> core::TransportSocket {
+/// A TLS socket.
+pub fn socket(config: lateen_api::google::protobuf::Any) -> core::TransportSocket {
     core::TransportSocket {
         name: "envoy.transport_sockets.tls".into(),
         config_type: Some(core::transport_socket::ConfigType::TypedConfig(config)),

@@ -30,6 +30,8 @@ pub(super) struct Proxy {
     /// What only it has.
     own: Cache,
     names: HashMap<String, Names>,
+    /// May it have credentials.
+    secrets: bool,
 }
 
 /// A list of names and what it was made from.
@@ -50,6 +52,7 @@ impl Proxy {
             shared: caches.of(&caller),
             own: Cache::default(),
             names: HashMap::new(),
+            secrets: false,
             caller,
             view,
         })
@@ -69,6 +72,11 @@ impl Proxy {
 
     pub(super) fn cluster_id(&self) -> &str {
         &self.view.cluster
+    }
+
+    /// Lets it have credentials, or no longer.
+    pub(super) fn grant_secrets(&mut self, granted: bool) {
+        self.secrets = granted;
     }
 
     /// Whether this is our own proxy.
@@ -157,6 +165,9 @@ impl Catalog for ProxyCatalog<'_> {
     }
 
     fn get(&mut self, type_url: &str, name: &str) -> Option<Entry> {
+        if type_url == type_url::SECRET && !self.proxy.secrets {
+            return None;
+        }
         let mut previous = None;
         for cache in [&*self.proxy.shared, &self.proxy.own] {
             match cache.find(type_url, name, self.published.version) {

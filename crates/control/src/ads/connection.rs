@@ -6,12 +6,14 @@ use std::time::{Instant, SystemTime};
 use futures::StreamExt as _;
 use lateen_api::discovery::Node;
 use lateen_api::type_url;
+use lateen_mesh::SpiffeId;
 use lateen_xds::server::{Event, Limits, Request, RequestStream, Response, Session};
 use tokio::sync::{mpsc, watch};
 use tonic::Status;
 
 use super::catalog::{Proxy, ProxyCatalog};
 use super::clients::{ClientGuard, ClientStatus};
+use super::secrets::Permission;
 use super::service::Shared;
 use crate::metrics::{self, Metric};
 use crate::state::Published;
@@ -26,6 +28,18 @@ const ORDER: &[&str] = &[
     type_url::NAME_TABLE,
 ];
 
+/// Who opens a stream.
+pub(super) struct Caller<'a> {
+    /// What it says about itself.
+    pub(super) node: &'a Node,
+    /// Who it is proven to be.
+    pub(super) identity: Option<SpiffeId>,
+    /// Where it calls from.
+    pub(super) address: String,
+    /// Whether it speaks the incremental protocol.
+    pub(super) delta: bool,
+}
+
 /// One proxy's stream and what it was sent.
 pub(super) struct Connection {
     shared: Arc<Shared>,
@@ -33,6 +47,7 @@ pub(super) struct Connection {
     current: Arc<Published>,
     session: Session,
     proxy: Proxy,
+    secrets: Permission,
     guard: ClientGuard,
     _gauge: Gauge,
     sender: mpsc::Sender<Result<Response, Status>>,
@@ -41,11 +56,10 @@ pub(super) struct Connection {
 impl Connection {
     pub(super) fn open(
         shared: Arc<Shared>,
-        node: &Node,
-        address: String,
-        delta: bool,
+        from: Caller<'_>,
         sender: mpsc::Sender<Result<Response, Status>>,
     ) -> Result<Self, Status> {
+        let Caller { node, identity, address, delta } = from;
         let mut published = shared.published.clone();
         let current = published.borrow_and_update().clone();
         let mut proxy = Proxy::new(node, &shared.caches)?;
@@ -64,15 +78,18 @@ impl Connection {
         let guard = shared.clients.add(status);
         let mut session = Session::new(delta, ORDER, Limits::default());
         proxy.advance(current.version, &current, &mut session);
-        Ok(Connection { shared, published, current, session, proxy, guard, _gauge: gauge, sender })
+        let secrets = Permission::new(shared.access.clone(), identity);
+        Ok(Connection { shared, published, current, session, proxy, secrets, guard, _gauge: gauge, sender })
     }
 
     /// Serves until the client leaves.
     pub(super) async fn run(mut self, first: Request, mut requests: RequestStream) -> Result<(), Status> {
         self.request(first)?;
         loop {
+            let review = self.review().await;
             self.respond().await?;
             tokio::select! {
+                () = at(review), if review.is_some() => {}
                 request = requests.next() => match request {
                     Some(request) => self.request(request?)?,
                     None => return Ok(()),
@@ -83,6 +100,18 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Finds out whether a proxy that asks for credentials may have them, and answers when to do so again.
+    async fn review(&mut self) -> Option<tokio::time::Instant> {
+        if !self.session.types().any(|url| &**url == type_url::SECRET) {
+            return None;
+        }
+        if self.secrets.review(self.proxy.name()).await {
+            self.proxy.grant_secrets(self.secrets.is_granted());
+            self.session.changed_all(type_url::SECRET);
+        }
+        self.secrets.due()
     }
 
     fn request(&mut self, request: Request) -> Result<(), Status> {
@@ -144,6 +173,14 @@ impl Connection {
     fn show(&self) {
         let of = |url: &Arc<str>| Some((url.clone(), self.session.status(url)?));
         self.guard.update(self.session.types().filter_map(of).collect());
+    }
+}
+
+/// Waits for a moment, or for ever.
+async fn at(moment: Option<tokio::time::Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -4,6 +4,7 @@ mod cache;
 mod catalog;
 mod clients;
 mod connection;
+mod secrets;
 mod service;
 mod version;
 

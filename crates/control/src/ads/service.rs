@@ -14,7 +14,8 @@ use tonic::Status;
 
 use super::cache::Caches;
 use super::clients::Clients;
-use super::connection::Connection;
+use super::connection::{Caller, Connection};
+use crate::access::SecretAccess;
 use crate::auth::{Authenticator, identify};
 use crate::listener::Peer;
 use crate::metrics::Metrics;
@@ -35,6 +36,8 @@ pub struct Shared {
     pub clients: Arc<Clients>,
     /// Counters.
     pub metrics: Arc<Metrics>,
+    /// Decides who gets credentials.
+    pub access: Arc<dyn SecretAccess>,
 }
 
 /// The discovery service.
@@ -75,7 +78,8 @@ impl Ads for Discovery {
                 let first = first_request(&mut requests).await?;
                 let node = first.node.clone().unwrap_or_default();
                 check_identity(&node, caller.as_ref())?;
-                Connection::open(shared, &node, address, delta, sender.clone()).map(|connection| (connection, first))
+                let from = Caller { node: &node, identity: caller, address, delta };
+                Connection::open(shared, from, sender.clone()).map(|connection| (connection, first))
             };
             let ended = match opened.await {
                 Ok((connection, first)) => connection.run(first, requests).await,

@@ -48,6 +48,7 @@ const KINDS: &[Kind] = &[
     kind("", "v1", "Pod", "pods", Scope::Namespaced),
     kind("", "v1", "Service", "services", Scope::Namespaced),
     kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", Scope::Namespaced),
+    kind("", "v1", "Secret", "secrets", Scope::Namespaced),
     kind("", "v1", "ConfigMap", "configmaps", Scope::Own),
     kind(NETWORKING, "v1", "VirtualService", "virtualservices", Scope::Namespaced),
     kind(NETWORKING, "v1", "DestinationRule", "destinationrules", Scope::Namespaced),

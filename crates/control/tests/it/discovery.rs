@@ -189,3 +189,47 @@ async fn versions_are_those_of_the_content() {
     assert_eq!(seen[0], seen[1]);
     assert_eq!(seen[0], seen[2]);
 }
+
+/// A proxy in namespace `shop` that asks for a credential.
+fn edge(istiod: &TestIstiod, token: &'static str, tasks: &mut JoinSet<()>) -> Resources {
+    let resources = Resources::default();
+    let subscriptions = Subscriptions::default();
+    subscriptions.add_all(type_url::LISTENER);
+    subscriptions.add(type_url::SECRET, CREDENTIAL);
+    let seen = resources.clone();
+    let handler = move |update: Update| {
+        for (name, version, _) in update.upserts {
+            seen.lock().unwrap().insert((update.type_url.clone(), name), version);
+        }
+        Vec::new()
+    };
+    let node = Node { id: "router~10.0.0.9~edge-1.shop~shop.svc.cluster.local".into(), ..Default::default() };
+    let connector = WithToken { channel: istiod.channel(), token };
+    tasks.spawn(async move {
+        let pause = |_| Duration::from_millis(10);
+        client::run(connector, node, subscriptions, handler, pause, Reasons::default()).await;
+    });
+    resources
+}
+
+const CREDENTIAL: &str = "kubernetes://credential";
+
+fn secret(certificate: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "credential", "namespace": "shop" },
+        "data": { "tls.crt": certificate, "tls.key": "a2V5" },
+    })
+}
+
+#[tokio::test]
+async fn credentials_go_to_those_who_may_read_secrets_and_follow_changes() {
+    let istiod = TestIstiod::with(&[secret("b25l")]).await;
+    let mut tasks = JoinSet::new();
+    let may = edge(&istiod, "shop/gateway", &mut tasks);
+    let may_not = edge(&istiod, "shop/web", &mut tasks);
+    until("the credential arrives", || version(&may, type_url::SECRET, CREDENTIAL).is_some()).await;
+    let first = version(&may, type_url::SECRET, CREDENTIAL);
+    istiod.put(secret("dHdv")).await;
+    until("its successor arrives", || version(&may, type_url::SECRET, CREDENTIAL) != first).await;
+    assert_eq!(version(&may_not, type_url::SECRET, CREDENTIAL), None);
+}

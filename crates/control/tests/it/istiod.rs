@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use hyper_util::rt::TokioIo;
+use lateen_control::access::{Decision, SecretAccess};
 use lateen_control::auth::{AuthError, Authentication, Authenticator};
 use lateen_control::ca::Authority;
 use lateen_control::config::Listen;
 use lateen_control::source::{Event, Key, watched};
 use lateen_control::tls::provider;
-use lateen_control::{Config, Istiod, Servers};
+use lateen_control::{Callers, Config, Istiod, Servers};
 use lateen_mesh::SpiffeId;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, ServerName};
@@ -33,6 +34,15 @@ impl Authenticator for ByName {
                 token.split_once('/').ok_or_else(|| AuthError::Refused("it is forged".into()))?;
             Ok(SpiffeId::new("cluster.local", namespace, account))
         })
+    }
+}
+
+/// Accounts called `gateway` may read Secrets.
+struct Gateways;
+
+impl SecretAccess for Gateways {
+    fn may_read<'a>(&'a self, caller: &'a SpiffeId) -> Decision<'a> {
+        Box::pin(async move { Ok(caller.service_account == "gateway") })
     }
 }
 
@@ -60,7 +70,8 @@ impl TestIstiod {
         config.listen = Listen { grpc: free, tls_grpc: free, webhook: free, monitoring: free, health: free };
         let authority = Authority::self_signed("cluster.local", SystemTime::now()).unwrap();
         let authority = Arc::new(authority);
-        let istiod = Istiod::new(config, authority.clone(), Arc::new(ByName));
+        let callers = Callers { authenticator: Arc::new(ByName), access: Arc::new(Gateways) };
+        let istiod = Istiod::new(config, authority.clone(), callers);
         let (events, receiver) = mpsc::channel(16);
         let (shutdown, mut background) = (CancellationToken::new(), JoinSet::new());
         let servers = istiod.start(receiver, None, &mut background, &shutdown).await.unwrap();

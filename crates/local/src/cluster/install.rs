@@ -61,9 +61,14 @@ fn plural(kind: &str) -> String {
     }
 }
 
-/// Waits until every Deployment among the manifests is available.
+/// Annotation of objects that the start of the cluster doesn't wait for; the value is `false`.
+const WAIT: &str = "lateen.dev/wait";
+
+/// Waits until every Deployment among the manifests is available, but for those that say not to.
 pub(super) async fn wait_ready(client: &Client, manifests: &[Value], until: Instant) -> Result<(), String> {
-    for manifest in manifests.iter().filter(|manifest| manifest["kind"] == "Deployment") {
+    let awaited =
+        |manifest: &&Value| manifest["kind"] == "Deployment" && manifest["metadata"]["annotations"][WAIT] != "false";
+    for manifest in manifests.iter().filter(awaited) {
         let namespace = manifest["metadata"]["namespace"].as_str().unwrap_or("default");
         let name = manifest["metadata"]["name"].as_str().unwrap_or_default();
         while !available(client, namespace, name).await {

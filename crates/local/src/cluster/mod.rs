@@ -53,7 +53,7 @@ pub(crate) async fn run(
     report(FromSandbox::Step(format!("API server listens on https://{}", settings.api)));
     let client = server.client();
     let _parts = start_parts(&server, &home, &settings, &platform, registry, outside).await?;
-    let install = Install { many_ids: settings.many_ids, bare: settings.bare };
+    let install = Install { many_ids: settings.many_ids, bare: settings.bare, egress_gateway: settings.egress_gateway };
     let manifests = (platform.manifests)(&install);
     install::apply(&client, &manifests).await?;
     if !manifests.is_empty() {

@@ -191,7 +191,8 @@ impl Sandbox {
     /// Starts the first stage, gives it its ids, and lets it build the rest.
     fn start(home: &Home, options: &UpOptions, api: SocketAddr) -> Result<Sandbox, UpError> {
         let ids = IdMap::detect();
-        let settings = Settings { home: home.root().to_owned(), api, many_ids: ids.many(), bare: options.bare };
+        let UpOptions { bare, egress_gateway, .. } = *options;
+        let settings = Settings { home: home.root().to_owned(), api, many_ids: ids.many(), bare, egress_gateway };
         let (channel, theirs) = Channel::pair().map_err(|e| UpError::process("make a channel", e))?;
         let log = open_log(home)?;
         let child = Stage::SandboxEnter

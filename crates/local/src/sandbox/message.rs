@@ -14,6 +14,7 @@ pub(crate) struct Settings {
     pub(crate) api: SocketAddr,
     pub(crate) many_ids: bool,
     pub(crate) bare: bool,
+    pub(crate) egress_gateway: bool,
 }
 
 /// From the launcher outside.

@@ -9,12 +9,13 @@ use lateen_api::envoy::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 use super::{Loaded, Loader, RouteTableId, Tables, endpoint};
 use crate::balance::Ring;
 use crate::chain::Terminal;
-use crate::cluster::{Cluster, Discovery};
-use crate::endpoint::EndpointSet;
+use crate::cluster::{Cluster, ClusterConfig, Discovery};
+use crate::endpoint::{EndpointSet, Transport};
 use crate::http::Routes;
 use crate::listener::Listener;
 use crate::route::Action;
 use crate::tables::ClusterId;
+use crate::tls::CommonTls;
 use crate::virtual_host::RouteTable;
 
 impl Loader {
@@ -171,6 +172,19 @@ pub fn route_tables(listener: &Listener) -> Vec<RouteTableId> {
             _ => None,
         })
         .collect()
+}
+
+/// TLS contexts towards clients.
+pub fn downstream_tls(listener: &Listener) -> impl Iterator<Item = &CommonTls> {
+    listener.all_chains().filter_map(|chain| Some(&chain.tls.as_ref()?.common))
+}
+
+/// TLS contexts towards endpoints.
+pub fn upstream_tls(config: &ClusterConfig) -> impl Iterator<Item = &CommonTls> {
+    config.transports.iter().filter_map(|(_, transport)| match transport {
+        Transport::Tls(tls) => Some(&tls.common),
+        Transport::Plain => None,
+    })
 }
 
 fn clusters_of_listener(listener: &Listener) -> Vec<ClusterId> {

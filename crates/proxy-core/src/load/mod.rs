@@ -35,6 +35,7 @@ use crate::cluster::{Cluster, ClusterConfig, ClusterState, Discovery};
 use crate::interner::Interner;
 use crate::listener::Listener;
 use crate::tables::{ClusterId, RouteTableId, Tables};
+use crate::tls::CommonTls;
 use crate::virtual_host::RouteTable;
 
 /// Names given numbers while resources are loaded.
@@ -55,6 +56,9 @@ impl<'l> Context<'l> {
     }
 }
 
+/// Secrets that a proxy gets with its identity, not from discovery.
+const BORN_WITH: [&str; 2] = ["default", "ROOTCA"];
+
 /// Resources to subscribe to because others refer to them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
@@ -62,6 +66,8 @@ pub struct Wanted {
     pub routes: BTreeSet<String>,
     /// Endpoint assignments.
     pub endpoints: BTreeSet<String>,
+    /// Secrets; those with which every proxy is born are not among them.
+    pub secrets: BTreeSet<String>,
 }
 
 /// A cluster as loaded, before it has endpoints.
@@ -222,6 +228,12 @@ impl Loader {
                 wanted.endpoints.insert(name.to_string());
             }
         }
+        let (listeners, clusters) = (self.listeners.values(), self.clusters.values());
+        let contexts = listeners.flat_map(|listener| build::downstream_tls(listener));
+        let upstream = clusters.filter(|loaded| !loaded.removed).flat_map(|loaded| build::upstream_tls(&loaded.config));
+        let secrets =
+            contexts.chain(upstream).flat_map(CommonTls::secrets).filter(|name| !BORN_WITH.contains(&&***name));
+        wanted.secrets.extend(secrets.map(|name| name.to_string()));
         wanted
     }
 

@@ -142,12 +142,17 @@ fn context_validation(
     for matcher in &context.match_subject_alt_names {
         sans.push(SanMatch { kind: SanKind::Any, matcher: string_match(matcher)? });
     }
-    let revoked = context.crl.as_ref().and_then(|source| source.specifier.clone()).and_then(inline);
+    let revoked = match context.crl.as_ref().and_then(|source| source.specifier.clone()) {
+        Some(Specifier::Filename(path)) => Some(RootSource::File(path.into())),
+        Some(other) => inline(other).map(RootSource::Inline),
+        None => None,
+    };
     Ok(Validation {
         roots: roots.or(own),
         sans,
         accept_untrusted: context.trust_chain_verification == 1,
         hashes: context.verify_certificate_hash.iter().map(|text| hash(text)).collect::<Result<_, _>>()?,
+        keys: context.verify_certificate_spki.iter().map(|text| key(text)).collect::<Result<_, _>>()?,
         revoked,
     })
 }
@@ -160,6 +165,13 @@ fn san_kind(number: i32) -> SanKind {
         4 => SanKind::Ip,
         _ => SanKind::Any,
     }
+}
+
+fn key(text: &str) -> Result<[u8; 32], LoadError> {
+    use base64::Engine as _;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(text).ok();
+    let bytes = bytes.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+    bytes.ok_or_else(|| LoadError::invalid(format!("{text:?} is not a SHA-256 in base64")))
 }
 
 fn hash(text: &str) -> Result<[u8; 32], LoadError> {

@@ -44,7 +44,8 @@ impl Proxy {
         let resolv = || ResolvConf::read();
         let dns = config.dns_capture.then(|| Arc::new(DnsProxy::new(config, resolv(), telemetry.clone())));
         let names = dns.clone().map(|dns| dns as Arc<dyn NameTables>);
-        let configuration = Arc::new(Configuration::new(state.clone(), readiness.clone(), names));
+        let configuration =
+            Arc::new(Configuration::new(state.clone(), readiness.clone(), names, identified.certs.clone()));
         let requests = Arc::default();
         Proxy { identified, log, state, telemetry, stream, dns, configuration, readiness, requests }
     }

@@ -2,12 +2,14 @@
 //! peers are checked against. Renewed well before it ends.
 
 mod authority;
+mod credential;
 mod identity;
 mod renewal;
 mod request;
 mod store;
 
 pub use authority::{Authority, CertificateAuthority};
+pub use credential::Credential;
 pub use identity::{CertificateFacts, Identity, Roots, certificate_facts, to_pem};
 pub use renewal::{Renewal, keep_fresh};
 pub use request::PendingKey;

@@ -1,11 +1,13 @@
 //! Where the data plane finds its current identity and roots.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::credential::Credential;
 use super::identity::{Identity, Roots};
 
 /// The current identity and roots. Readers keep what they took, and look at [`CertStore::generation`] to learn
@@ -14,6 +16,7 @@ use super::identity::{Identity, Roots};
 pub struct CertStore {
     generation: AtomicU64,
     current: Mutex<Current>,
+    credentials: Mutex<HashMap<String, Arc<Credential>>>,
     changed: Notify,
 }
 
@@ -49,6 +52,26 @@ impl CertStore {
         *self.current.lock() = Current { identity: Some(Arc::new(identity)), roots: Some(Arc::new(roots)) };
         self.generation.fetch_add(1, Ordering::Release);
         self.changed.notify_waiters();
+    }
+
+    /// A credential that the control plane sent.
+    pub fn credential(&self, name: &str) -> Option<Arc<Credential>> {
+        self.credentials.lock().get(name).cloned()
+    }
+
+    /// Takes new credentials.
+    pub fn take_credentials(&self, new: Vec<(String, Credential)>) {
+        if new.is_empty() {
+            return;
+        }
+        self.credentials.lock().extend(new.into_iter().map(|(name, credential)| (name, Arc::new(credential))));
+        self.generation.fetch_add(1, Ordering::Release);
+        self.changed.notify_waiters();
+    }
+
+    /// Forgets the credentials that nothing names any more.
+    pub fn keep_credentials(&self, wanted: &BTreeSet<String>) {
+        self.credentials.lock().retain(|name, _| wanted.contains(name));
     }
 
     /// Waits until the generation is beyond `seen`, and returns it.

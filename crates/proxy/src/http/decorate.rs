@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use lateen_proxy_core::format::Operators;
 use lateen_proxy_core::http::{ClientCertDetails, ForwardClientCert, Hcm, ServerHeader};
+use lateen_proxy_core::rbac::client_address;
 use lateen_proxy_core::route::{Chosen, Forward, HostRewrite};
 
 use super::edits::Edits;
@@ -14,6 +15,30 @@ use crate::listener::Conn;
 use crate::peer::{ID_HEADER, METADATA_HEADER};
 use crate::tls::TlsInfo;
 
+/// Instructions among proxies of the mesh and what they know of clients; from outside they don't count.
+const INTERNAL: [&str; 20] = [
+    METADATA_HEADER,
+    ID_HEADER,
+    ATTEMPTS,
+    "x-envoy-external-address",
+    "x-envoy-internal",
+    "x-envoy-decorator-operation",
+    "x-envoy-downstream-service-cluster",
+    "x-envoy-downstream-service-node",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-force-trace",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-ip-tags",
+    "x-envoy-max-retries",
+    "x-envoy-original-url",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-ms",
+];
+const FORWARDED_PROTO: &str = "x-forwarded-proto";
 const REQUEST_ID: &str = "x-request-id";
 const XFCC: &str = "x-forwarded-client-cert";
 const ATTEMPTS: &str = "x-envoy-attempt-count";
@@ -48,18 +73,40 @@ fn uuid(high: u64, low: u64) -> String {
 pub fn connection(x: &mut Exchange<'_>, edits: &mut Edits<'_>) {
     let conn = x.conn;
     if x.hcm.use_remote_address {
-        forwarded_for(x, edits);
-        edits.set("x-forwarded-proto", conn.scheme().as_bytes());
+        from_outside(x, edits);
     } else {
         x.forwarded_for = x.head.header("x-forwarded-for").map(|value| String::from_utf8_lossy(&value).into_owned());
-        if !Headers::has(x.head, "x-forwarded-proto") {
-            edits.add("x-forwarded-proto", conn.scheme().as_bytes());
-        }
+    }
+    // Of a client only proxies in front that are trusted may say how it came.
+    let believed = !x.hcm.use_remote_address || x.hcm.trusted_hops > 0;
+    x.keeps_forwarded_proto = believed && Headers::has(x.head, FORWARDED_PROTO);
+    if !x.keeps_forwarded_proto {
+        edits.set(FORWARDED_PROTO, conn.scheme().as_bytes());
     }
     if !x.hcm.via.is_empty() {
         edits.add("via", x.hcm.via.as_bytes().to_vec());
     }
     client_cert(x, edits);
+}
+
+/// Whether the client came by https, as far as that is known here.
+pub fn came_by_https(x: &Exchange<'_>) -> bool {
+    if x.keeps_forwarded_proto {
+        return x.head.header(FORWARDED_PROTO).is_some_and(|proto| proto.eq_ignore_ascii_case(b"https"));
+    }
+    x.conn.tls.is_some()
+}
+
+/// What a client outside may not tell proxies to do, or say about itself.
+fn from_outside(x: &mut Exchange<'_>, edits: &mut Edits<'_>) {
+    let client = client_address(x.hcm, x.head, x.conn.remote.ip());
+    forwarded_for(x, edits);
+    for name in INTERNAL {
+        if Headers::has(x.head, name) {
+            edits.remove(name);
+        }
+    }
+    edits.set("x-envoy-external-address", client.to_string().into_bytes());
 }
 
 fn forwarded_for(x: &mut Exchange<'_>, edits: &mut Edits<'_>) {

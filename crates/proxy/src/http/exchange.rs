@@ -59,6 +59,8 @@ pub struct Exchange<'t> {
     pub request_id: String,
     /// `x-forwarded-for` as sent on.
     pub forwarded_for: Option<String>,
+    /// Is `x-forwarded-proto` sent on as it came.
+    pub keeps_forwarded_proto: bool,
     /// Authority as sent on, when it changed.
     pub new_authority: Option<String>,
     /// Path as sent on, when it changed.
@@ -130,6 +132,7 @@ impl<'t> Exchange<'t> {
             protocol,
             request_id: String::new(),
             forwarded_for: None,
+            keeps_forwarded_proto: false,
             new_authority: None,
             new_path: None,
             grpc: head.is_grpc(),

@@ -70,7 +70,7 @@ pub enum Late {
 
 impl Clock {
     fn new(forward: &Forward, x: &Exchange<'_>) -> Self {
-        let asked = x.head.header("x-envoy-upstream-rq-timeout-ms");
+        let asked = x.head.header("x-envoy-upstream-rq-timeout-ms").filter(|_| !x.hcm.use_remote_address);
         let asked = asked.as_deref().and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok());
         let global = match asked {
             Some(0) => None,

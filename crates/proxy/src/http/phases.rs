@@ -73,6 +73,11 @@ pub async fn serve(
     if !authorize::passes(&mut x, body, reply).await {
         return;
     }
+    if x.host.is_some_and(|host| host.require_tls) && !decorate::came_by_https(&x) {
+        x.details = "direct_response";
+        let to = format!("https://{}{}", x.head.authority(), x.head.path());
+        return local::send(&mut x, body, reply, Local::redirect(301, to)).await;
+    }
     if let Err((status, cause)) = routed {
         return local::refuse(&mut x, body, reply, status, Flag::NoRouteFound, "route_not_found", cause).await;
     }

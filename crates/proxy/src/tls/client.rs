@@ -11,7 +11,7 @@ use rustls::sign::SingleCertAndKey;
 use tokio_rustls::TlsConnector;
 
 use super::provider::{provider, versions};
-use super::roots::{certificate, roots};
+use super::roots::{certificates, trust};
 use super::verify::Verifier;
 use super::{TlsCache, TlsError, TlsInfo};
 use crate::certs::CertStore;
@@ -27,15 +27,15 @@ pub fn config(
     certs: &CertStore,
 ) -> Result<Arc<ClientConfig>, TlsError> {
     let provider = provider();
-    let roots = roots(&tls.common, certs)?;
-    let check_name = tls.san_from_sni && sni.is_some() && roots.is_some();
-    let verifier = Verifier::new(&tls.common.validation, roots, provider.clone(), true, check_name);
+    let trust = trust(&tls.common, certs)?;
+    let check_name = tls.san_from_sni && sni.is_some() && trust.roots.is_some();
+    let verifier = Verifier::new(&tls.common.validation, trust, provider.clone(), true, check_name);
     let builder = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions(&tls.common))
         .map_err(|error| TlsError::Unusable(error.to_string()))?
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(verifier));
-    let mut config = match certificate(&tls.common, certs)? {
+    let mut config = match certificates(&tls.common, certs)?.into_iter().next() {
         Some(certificate) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certificate))),
         None => builder.with_no_client_auth(),
     };

@@ -27,6 +27,12 @@ pub enum TlsError {
     /// The roots haven't arrived.
     #[error("this proxy has no root certificates yet: it waits for the control plane to send them")]
     NoRoots,
+    /// A credential hasn't arrived.
+    #[error(
+        "the credential {0} has not arrived: is there such a Secret with a usable certificate in this proxy's \
+         namespace, and may its ServiceAccount list Secrets there?"
+    )]
+    NoCredential(String),
     /// A key or certificate of the configuration can't be used.
     #[error("TLS configuration can't be used: {0}")]
     Unusable(String),
@@ -70,8 +76,8 @@ impl TlsInfo {
     }
 }
 
-fn sha256(certificate: &CertificateDer<'_>) -> [u8; 32] {
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate);
+fn sha256(der: &[u8]) -> [u8; 32] {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
     digest.as_ref().try_into().unwrap_or_default()
 }
 

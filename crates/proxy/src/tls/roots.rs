@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use lateen_proxy_core::tls::{CertificateSource, CommonTls, RootSource};
 use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject};
 use rustls::sign::CertifiedKey;
+use webpki::{CertRevocationList, OwnedCertRevocationList};
 
 use super::TlsError;
 use super::provider::provider;
@@ -23,14 +24,52 @@ const SYSTEM: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// The roots to check a peer against; `None` when the configuration wants no check.
-pub fn roots(common: &CommonTls, certs: &CertStore) -> Result<Option<Arc<RootCertStore>>, TlsError> {
+/// What a peer's certificate is checked against.
+#[derive(Default)]
+pub struct Trust {
+    /// Roots; `None` when the configuration wants no check.
+    pub roots: Option<Arc<RootCertStore>>,
+    /// Revocation lists.
+    pub revoked: Vec<CertRevocationList<'static>>,
+}
+
+/// What to check a peer against.
+pub fn trust(common: &CommonTls, certs: &CertStore) -> Result<Trust, TlsError> {
+    let mut revoked = match &common.validation.revoked {
+        Some(RootSource::File(path)) => lists(&read(path)?)?,
+        Some(RootSource::Inline(pem)) => lists(pem)?,
+        _ => Vec::new(),
+    };
+    if let Some(RootSource::Sds(name)) = &common.validation.roots
+        && let Some(pem) = certs.credential(name).and_then(|credential| credential.revoked.clone())
+    {
+        revoked.extend(lists(&pem)?);
+    }
+    Ok(Trust { roots: roots(common, certs)?, revoked })
+}
+
+fn lists(pem: &[u8]) -> Result<Vec<CertRevocationList<'static>>, TlsError> {
+    let unusable = |error: String| TlsError::Unusable(format!("revocation list: {error}"));
+    CertificateRevocationListDer::pem_slice_iter(pem)
+        .map(|der| {
+            let der = der.map_err(|error| unusable(error.to_string()))?;
+            let list = OwnedCertRevocationList::from_der(&der).map_err(|error| unusable(error.to_string()))?;
+            Ok(list.into())
+        })
+        .collect()
+}
+
+fn roots(common: &CommonTls, certs: &CertStore) -> Result<Option<Arc<RootCertStore>>, TlsError> {
     let Some(source) = &common.validation.roots else { return Ok(None) };
     match source {
         RootSource::Sds(name) if &**name == ROOTS => {
             certs.roots().map(|roots| Some(roots.anchors.clone())).ok_or(TlsError::NoRoots)
         }
-        RootSource::Sds(name) => Err(TlsError::Unusable(format!("there is no secret {name:?}"))),
+        RootSource::Sds(name) => {
+            let credential = certs.credential(name);
+            let roots = credential.as_ref().and_then(|credential| credential.roots.as_ref());
+            roots.map(|roots| Some(roots.anchors.clone())).ok_or_else(|| TlsError::NoCredential(name.to_string()))
+        }
         RootSource::File(path) => store(&read(path)?).map(Some),
         RootSource::Inline(pem) => store(pem).map(Some),
         RootSource::System => {
@@ -54,16 +93,22 @@ fn store(pem: &[u8]) -> Result<Arc<RootCertStore>, TlsError> {
     Ok(Arc::new(store))
 }
 
-/// Own certificate; `None` when the configuration names none.
-pub fn certificate(common: &CommonTls, certs: &CertStore) -> Result<Option<Arc<CertifiedKey>>, TlsError> {
-    let Some(source) = common.certificates.first() else { return Ok(None) };
+/// Own certificates, of which several are of different kinds of keys; none when the configuration names none.
+pub fn certificates(common: &CommonTls, certs: &CertStore) -> Result<Vec<Arc<CertifiedKey>>, TlsError> {
+    common.certificates.iter().map(|source| certificate(source, certs)).collect()
+}
+
+fn certificate(source: &CertificateSource, certs: &CertStore) -> Result<Arc<CertifiedKey>, TlsError> {
     match source {
         CertificateSource::Sds(name) if &**name == WORKLOAD => {
-            certs.identity().map(|identity| Some(identity.certified.clone())).ok_or(TlsError::NoCertificate)
+            certs.identity().map(|identity| identity.certified.clone()).ok_or(TlsError::NoCertificate)
         }
-        CertificateSource::Sds(name) => Err(TlsError::Unusable(format!("there is no secret {name:?}"))),
-        CertificateSource::Files { chain, key } => certified(&read(chain)?, &read(key)?).map(Some),
-        CertificateSource::Inline { chain, key } => certified(chain, key).map(Some),
+        CertificateSource::Sds(name) => {
+            let certified = certs.credential(name).and_then(|credential| credential.certified.clone());
+            certified.ok_or_else(|| TlsError::NoCredential(name.to_string()))
+        }
+        CertificateSource::Files { chain, key } => certified(&read(chain)?, &read(key)?),
+        CertificateSource::Inline { chain, key } => certified(chain, key),
     }
 }
 

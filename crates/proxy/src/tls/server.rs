@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use lateen_proxy_core::tls::DownstreamTls;
 use rustls::ServerConfig;
-use rustls::server::NoClientAuth;
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
 use super::provider::{provider, versions};
-use super::roots::{certificate, roots};
+use super::roots::{certificates, trust};
 use super::verify::Verifier;
 use super::{TlsCache, TlsError, TlsInfo};
 use crate::certs::CertStore;
@@ -20,23 +20,37 @@ use crate::io::Io;
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
 pub fn config(tls: &DownstreamTls, alpn: Option<&str>, certs: &CertStore) -> Result<Arc<ServerConfig>, TlsError> {
-    let certificate = certificate(&tls.common, certs)?.ok_or(TlsError::NoCertificate)?;
+    let certificates = certificates(&tls.common, certs)?;
+    if certificates.is_empty() {
+        return Err(TlsError::NoCertificate);
+    }
     let provider = provider();
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions(&tls.common))
         .map_err(|error| TlsError::Unusable(error.to_string()))?;
     let validation = &tls.common.validation;
     let builder = if validation.roots.is_some() || tls.require_client_certificate {
-        let roots = roots(&tls.common, certs)?;
+        let trust = trust(&tls.common, certs)?;
         let required = tls.require_client_certificate;
-        builder.with_client_cert_verifier(Arc::new(Verifier::new(validation, roots, provider, required, false)))
+        builder.with_client_cert_verifier(Arc::new(Verifier::new(validation, trust, provider, required, false)))
     } else {
         builder.with_client_cert_verifier(Arc::new(NoClientAuth))
     };
-    let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(certificate)));
+    let mut config = builder.with_cert_resolver(Arc::new(ByScheme(certificates)));
     config.alpn_protocols = alpn.into_iter().map(|name| name.as_bytes().to_vec()).collect();
     config.send_half_rtt_data = true;
     Ok(Arc::new(config))
+}
+
+/// Certificates of different kinds of keys: the first that the client can check.
+#[derive(Debug)]
+struct ByScheme(Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for ByScheme {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let fits = |one: &&Arc<CertifiedKey>| one.key.choose_scheme(hello.signature_schemes()).is_some();
+        self.0.iter().find(fits).or(self.0.first()).cloned()
+    }
 }
 
 impl TlsCache {

@@ -3,14 +3,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::roots::Trust;
 use super::sha256;
 use lateen_proxy_core::tls::{SanKind, SanMatch, Validation};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
-use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, RootCertStore, SignatureScheme};
-use webpki::{EndEntityCert, KeyUsage};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme};
+use webpki::{EndEntityCert, KeyUsage, RevocationOptionsBuilder, UnknownStatusPolicy};
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
@@ -83,7 +84,7 @@ fn ip(bytes: &[u8]) -> Option<String> {
 /// Judges certificates as a configuration says.
 pub struct Verifier {
     validation: Validation,
-    roots: Option<Arc<RootCertStore>>,
+    trust: Trust,
     provider: Arc<CryptoProvider>,
     required: bool,
     /// The server's certificate must be for the name asked for.
@@ -99,12 +100,12 @@ impl fmt::Debug for Verifier {
 impl Verifier {
     pub fn new(
         validation: &Validation,
-        roots: Option<Arc<RootCertStore>>,
+        trust: Trust,
         provider: Arc<CryptoProvider>,
         required: bool,
         check_name: bool,
     ) -> Self {
-        Self { validation: validation.clone(), roots, provider, required, check_name }
+        Self { validation: validation.clone(), trust, provider, required, check_name }
     }
 
     fn judge(
@@ -114,16 +115,27 @@ impl Verifier {
         now: UnixTime,
         usage: KeyUsage,
     ) -> Result<(), Error> {
-        if let Some(roots) = self.roots.as_ref().filter(|_| !self.validation.accept_untrusted) {
+        if let Some(roots) = self.trust.roots.as_ref().filter(|_| !self.validation.accept_untrusted) {
             let certificate = EndEntityCert::try_from(leaf).map_err(bad_certificate)?;
             let algorithms = self.provider.signature_verification_algorithms.all;
+            let lists: Vec<_> = self.trust.revoked.iter().collect();
+            // As OpenSSL does with a list: only what is listed is revoked, a missing or old list revokes nothing.
+            let revocation = RevocationOptionsBuilder::new(&lists)
+                .ok()
+                .map(|options| options.with_status_policy(UnknownStatusPolicy::Allow).build());
             certificate
-                .verify_for_usage(algorithms, &roots.roots, intermediates, now, usage, None, None)
+                .verify_for_usage(algorithms, &roots.roots, intermediates, now, usage, revocation, None)
                 .map_err(bad_certificate)?;
         }
         if !self.validation.hashes.is_empty() {
             let digest: [u8; 32] = sha256(leaf);
             if !self.validation.hashes.contains(&digest) {
+                return Err(CertificateError::ApplicationVerificationFailure.into());
+            }
+        }
+        if !self.validation.keys.is_empty() {
+            let key = EndEntityCert::try_from(leaf).map_err(bad_certificate)?.subject_public_key_info();
+            if !self.validation.keys.contains(&sha256(&key)) {
                 return Err(CertificateError::ApplicationVerificationFailure.into());
             }
         }

@@ -1,10 +1,12 @@
 //! From updates to published tables.
 
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::Secret;
 use lateen_api::nds::NameTable;
 use lateen_api::type_url;
 use lateen_proxy_core::load::Loader;
@@ -14,6 +16,7 @@ use prost::Message;
 use tokio::sync::Notify;
 
 use super::held::Held;
+use crate::certs::{CertStore, Credential};
 use crate::readiness::Readiness;
 use crate::state::State;
 
@@ -30,6 +33,7 @@ pub struct Configuration {
     state: Arc<State>,
     readiness: Arc<Readiness>,
     names: Option<Arc<dyn NameTables>>,
+    certs: Arc<CertStore>,
     waiting: Notify,
     resolving: Notify,
 }
@@ -41,14 +45,21 @@ struct Loading {
 }
 
 impl Configuration {
-    /// Publishes to `state`; name tables go to `names`, and are only wanted where there is one.
-    pub fn new(state: Arc<State>, readiness: Arc<Readiness>, names: Option<Arc<dyn NameTables>>) -> Configuration {
+    /// Publishes to `state`; name tables go to `names`, and are only wanted where there is one; credentials go to
+    /// `certs`.
+    pub fn new(
+        state: Arc<State>,
+        readiness: Arc<Readiness>,
+        names: Option<Arc<dyn NameTables>>,
+        certs: Arc<CertStore>,
+    ) -> Configuration {
         Configuration {
             loading: Mutex::default(),
             subscriptions: Subscriptions::default(),
             state,
             readiness,
             names,
+            certs,
             waiting: Notify::new(),
             resolving: Notify::new(),
         }
@@ -73,6 +84,9 @@ impl Configuration {
     pub(super) fn apply(&self, update: Update) -> Vec<Rejected> {
         if update.type_url == type_url::NAME_TABLE {
             return self.apply_name_table(update);
+        }
+        if update.type_url == type_url::SECRET {
+            return self.apply_secrets(update);
         }
         let mut loading = self.loading.lock();
         let upserts: Vec<_> = update.upserts.iter().map(|(name, _, bytes)| (name.clone(), bytes.clone())).collect();
@@ -107,6 +121,28 @@ impl Configuration {
         rejected
     }
 
+    /// A credential that can't be used changes nothing, and one that is gone neither: the last good one is served for
+    /// as long as something names it. They are not held for the admin interface.
+    fn apply_secrets(&self, update: Update) -> Vec<Rejected> {
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let (mut good, mut rejected) = (Vec::new(), Vec::new());
+        for (name, _, bytes) in update.upserts {
+            let secret = Secret::decode(bytes).map_err(|error| error.to_string());
+            match secret.and_then(|secret| Credential::parse(&secret, &provider)) {
+                Ok(credential) => good.push((name, credential)),
+                Err(reason) => {
+                    tracing::warn!(name, reason, "refused a credential: serving the last good one, if there was one");
+                    rejected.push(Rejected { name, reason });
+                }
+            }
+        }
+        for name in &update.removed {
+            tracing::warn!(name, "a credential is gone: serving the last one, if there was one");
+        }
+        self.certs.take_credentials(good);
+        rejected
+    }
+
     /// Publishes, and asks for what is wanted now.
     fn publish(&self, mut loading: MutexGuard<'_, Loading>, impatient: bool) {
         let tables = loading.loader.tables(impatient);
@@ -116,11 +152,21 @@ impl Configuration {
         self.state.publish(tables);
         self.subscriptions.set(type_url::ENDPOINT, wanted.endpoints);
         self.subscriptions.set(type_url::ROUTE, wanted.routes);
+        self.want_secrets(wanted.secrets);
         self.resolving.notify_one();
         if waiting && !impatient {
             self.waiting.notify_one();
         } else {
             self.readiness.published();
+        }
+    }
+
+    /// A proxy that never named a secret doesn't ask for the type at all.
+    fn want_secrets(&self, names: BTreeSet<String>) {
+        let asked = self.subscriptions.wanted().names(type_url::SECRET).is_some();
+        if asked || !names.is_empty() {
+            self.certs.keep_credentials(&names);
+            self.subscriptions.set(type_url::SECRET, names);
         }
     }
 

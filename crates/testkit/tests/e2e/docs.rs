@@ -7,9 +7,10 @@ use anyhow::{Context, ensure};
 use lateen_testkit::cluster::{Cluster, User, repository};
 
 /// The pages with commands, in an order in which they can be run.
-const PAGES: [&str; 12] = [
+const PAGES: [&str; 13] = [
     "guide/3-mini-mesh",
     "guide/4-injection",
+    "guide/2-gateways",
     "guide/5-routing",
     "guide/6-mutual-tls",
     "guide/6-authorization",

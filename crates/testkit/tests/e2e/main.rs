@@ -7,6 +7,7 @@ mod conformance;
 mod dns;
 mod docs;
 mod faults;
+mod gateways;
 mod guide;
 mod interop;
 mod kubectl;

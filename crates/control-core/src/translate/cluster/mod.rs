@@ -26,8 +26,8 @@ pub fn names(view: &ProxyView, snapshot: &Snapshot) -> (Vec<String>, ReadSet) {
     let mut all: Vec<String> =
         outbound_names(&scope, &mut reads).into_iter().map(|(name, _)| name.to_string()).collect();
     all.push(name::BLACK_HOLE.into());
-    all.push(name::PASSTHROUGH.into());
     if view.is_sidecar() {
+        all.push(name::PASSTHROUGH.into());
         all.push(name::INBOUND_PASSTHROUGH.into());
         all.extend(inbound::names(view, snapshot, &mut reads));
     }

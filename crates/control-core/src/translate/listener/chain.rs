@@ -20,8 +20,13 @@ use crate::view::ProxyView;
 /// What HTTP without TLS is recognized as.
 pub const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
 
-/// The filters that pass the workload's connections on.
-pub fn tcp_filters(targets: &[Target], scope: &Scope<'_>, reads: &mut ReadSet) -> Vec<proto::Filter> {
+/// The filters that pass connections on to services; `authorization` decides about them first.
+pub fn tcp_filters(
+    targets: &[Target],
+    authorization: Vec<proto::Filter>,
+    scope: &Scope<'_>,
+    reads: &mut ReadSet,
+) -> Vec<proto::Filter> {
     use tcp::tcp_proxy::{ClusterSpecifier, WeightedCluster, weighted_cluster::ClusterWeight};
     let name = |target: &Target| target.cluster.to_string();
     let specifier = match targets {
@@ -39,7 +44,8 @@ pub fn tcp_filters(targets: &[Target], scope: &Scope<'_>, reads: &mut ReadSet) -
         hash_policy: targets.first().map(|target| hash_policy(target, scope, reads)).unwrap_or_default(),
         ..Default::default()
     };
-    filters(Direction::Outbound, proxy, Vec::new(), scope.view, scope.snapshot)
+    let direction = if scope.view.is_sidecar() { Direction::Outbound } else { Direction::Gateway };
+    filters(direction, proxy, authorization, scope.view, scope.snapshot)
 }
 
 /// The client's address, if the destination's policy chooses endpoints by it: connections have nothing else.
@@ -106,6 +112,11 @@ fn inspector(name: &str, config: lateen_api::google::protobuf::Any) -> proto::Li
 /// Recovers the address that the client asked for.
 pub fn original_dst() -> proto::ListenerFilter {
     inspector("original_dst", any(&inspectors::original_dst::v3::OriginalDst::default()))
+}
+
+/// Reads who the client is from the first bytes, where a load balancer in front writes that.
+pub fn proxy_protocol() -> proto::ListenerFilter {
+    inspector("proxy_protocol", any(&inspectors::proxy_protocol::v3::ProxyProtocol::default()))
 }
 
 /// Recognizes TLS and reads its server name and protocols, except on some ports.

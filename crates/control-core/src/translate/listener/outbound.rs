@@ -116,7 +116,7 @@ fn tcp_chain(chain: &TcpChain, scope: &Scope<'_>, reads: &mut ReadSet) -> proto:
     });
     proto::FilterChain {
         filter_chain_match: limits,
-        filters: chain::tcp_filters(&chain.targets, scope, reads),
+        filters: chain::tcp_filters(&chain.targets, vec![], scope, reads),
         ..Default::default()
     }
 }

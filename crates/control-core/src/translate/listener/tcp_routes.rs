@@ -36,7 +36,7 @@ pub fn targets(service: &Service, port: &ServicePort, scope: &Scope<'_>) -> Rout
     let matching =
         vs.spec.tcp.iter().find(|r| r.matches.is_empty() || r.matches.iter().any(|m| tcp_match(m, vs, port, scope)));
     if let Some(route) = matching {
-        let targets = destinations(&route.route, vs, port, scope);
+        let targets = destinations(&route.route, vs, port.number, scope);
         if !targets.is_empty() {
             routed.plain = targets;
         }
@@ -48,7 +48,7 @@ fn by_sni(vs: &Config<api::VirtualService>, port: &ServicePort, scope: &Scope<'_
     let mut all = Vec::new();
     for route in &vs.spec.tls {
         for condition in route.matches.iter().filter(|m| tls_match(m, vs, port, scope)) {
-            let targets = destinations(&route.route, vs, port, scope);
+            let targets = destinations(&route.route, vs, port.number, scope);
             if !targets.is_empty() {
                 all.push((condition.sni_hosts.clone(), targets));
             }
@@ -91,16 +91,17 @@ fn caller(
         && labels::contains_all(&scope.view.labels, wanted)
 }
 
-fn destinations(
+/// The destinations of a route with their shares, for connections to `port`.
+pub fn destinations(
     routes: &[api::RouteDestination],
     vs: &Config<api::VirtualService>,
-    port: &ServicePort,
+    port: u16,
     scope: &Scope<'_>,
 ) -> Vec<Target> {
     let single = routes.len() == 1;
     let target = |r: &api::RouteDestination| {
         let weight = if single { 1 } else { u32::try_from(r.weight).unwrap_or(0) };
-        let cluster = destination_cluster(&r.destination, &vs.meta.namespace, port.number, scope);
+        let cluster = destination_cluster(&r.destination, &vs.meta.namespace, port, scope);
         (weight > 0).then_some(Target { cluster, weight })
     };
     routes.iter().filter_map(target).collect()

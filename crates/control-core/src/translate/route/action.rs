@@ -7,7 +7,7 @@ use lateen_api::google::protobuf::Duration;
 use lateen_api::istio as api;
 
 use super::header::{self, operations};
-use super::matching::{holds_for_caller, regex, route_match};
+use super::matching::{Via, holds_for_caller, regex, route_match};
 use super::select::destination_cluster;
 use super::{fault, retry};
 use crate::reads::{Fact, ReadSet};
@@ -58,6 +58,8 @@ pub struct Rule<'a> {
     pub port: u16,
     /// The caller.
     pub scope: &'a Scope<'a>,
+    /// The way that requests come.
+    pub via: Via<'a>,
 }
 
 impl Rule<'_> {
@@ -70,7 +72,7 @@ impl Rule<'_> {
                 return all;
             }
             for m in &http.matches {
-                if holds_for_caller(m, &self.vs.spec.gateways, self.port, self.scope) {
+                if holds_for_caller(m, self.vs, self.port, self.via, self.scope) {
                     all.extend(self.route(http, Some(m), reads));
                 }
             }

@@ -6,13 +6,39 @@ use lateen_api::istio as api;
 use lateen_mesh::labels;
 
 use super::select::applies_to_mesh;
+use crate::resource::Config;
+use crate::translate::gateway::names_gateway;
 use crate::translate::scope::Scope;
 use crate::translate::wire::flag;
 
-/// Can a condition hold for calls from this proxy to this port at all.
-pub fn holds_for_caller(m: &api::HttpMatchRequest, gateways: &[String], port: u16, scope: &Scope<'_>) -> bool {
-    applies_to_mesh(if m.gateways.is_empty() { gateways } else { &m.gateways })
-        && m.port.is_none_or(|p| p == u32::from(port))
+/// The way that requests come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Via<'a> {
+    /// From the workload beside a sidecar.
+    Mesh,
+    /// Through a Gateway, by `namespace/name`.
+    Gateway(&'a str),
+}
+
+/// Can a condition of `vs` hold at this proxy for requests to this port at all.
+pub fn holds_for_caller(
+    m: &api::HttpMatchRequest,
+    vs: &Config<api::VirtualService>,
+    port: u16,
+    via: Via<'_>,
+    scope: &Scope<'_>,
+) -> bool {
+    let right_port = m.port.is_none_or(|p| p == u32::from(port));
+    match via {
+        Via::Gateway(gateway) if !m.gateways.is_empty() => {
+            return right_port && names_gateway(&m.gateways, &vs.meta.namespace, gateway);
+        }
+        Via::Mesh if !applies_to_mesh(if m.gateways.is_empty() { &vs.spec.gateways } else { &m.gateways }) => {
+            return false;
+        }
+        _ => {}
+    }
+    right_port
         && (m.source_namespace.is_empty() || m.source_namespace == scope.view.namespace)
         && labels::contains_all(&scope.view.labels, &m.source_labels)
 }

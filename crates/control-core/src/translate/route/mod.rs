@@ -10,12 +10,15 @@ mod retry;
 mod select;
 mod virtual_host;
 
+pub use action::Rule;
 pub use inbound::inbound_routes;
-pub use select::{applies_to_mesh, destination_cluster, virtual_service_for};
+pub use matching::Via;
+pub use select::{applies_to_mesh, destination_cluster, hosts, virtual_service_for};
 
 use lateen_api::envoy::envoy::config::route::v3 as proto;
 use lateen_mesh::Hostname;
 
+use super::gateway;
 use super::listener::route_names;
 use super::scope::Scope;
 use super::wire::flag;
@@ -37,6 +40,9 @@ pub fn route_configuration(
     snapshot: &Snapshot,
     reads: &mut ReadSet,
 ) -> proto::RouteConfiguration {
+    if !view.is_sidecar() {
+        return gateway::route_configuration(name, view, snapshot, reads);
+    }
     reads.read(Fact::Services);
     reads.read(Fact::VirtualServices);
     let scope = Scope::new(view, snapshot, reads);

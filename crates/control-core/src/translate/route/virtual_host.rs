@@ -8,6 +8,7 @@ use lateen_api::istio as api;
 use lateen_mesh::Hostname;
 
 use super::action::{self, Rule};
+use super::matching::Via;
 use super::select::{hosts, virtual_service_for, virtual_services};
 use super::{domains, retry};
 use crate::reads::ReadSet;
@@ -43,7 +44,7 @@ pub fn virtual_hosts(
     if only.is_none() {
         for (host, vs) in unserved(scope, port) {
             let domains = domains::of_name(host.as_str(), port, &scope.view.namespace);
-            let rule = Rule { vs, port, scope };
+            let rule = Rule { vs, port, scope, via: Via::Mesh };
             all.extend(build(host.as_str(), domains, rule.routes(reads), port, &mut taken));
         }
     }
@@ -72,7 +73,7 @@ fn unserved<'a>(scope: &Scope<'a>, port: u16) -> Vec<(Hostname, &'a Config<api::
 fn service_routes(service: &Arc<Service>, port: u16, scope: &Scope<'_>, reads: &mut ReadSet) -> Vec<proto::Route> {
     let vs = virtual_service_for(&service.hostname, scope).filter(|vs| !vs.spec.http.is_empty());
     if let Some(vs) = vs {
-        let routes = Rule { vs, port, scope }.routes(reads);
+        let routes = Rule { vs, port, scope, via: Via::Mesh }.routes(reads);
         if !routes.is_empty() {
             return routes;
         }

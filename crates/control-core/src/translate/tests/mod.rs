@@ -2,6 +2,7 @@
 
 mod authorization;
 mod clusters;
+mod gateways;
 mod listeners;
 mod routes;
 
