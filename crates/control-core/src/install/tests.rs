@@ -116,7 +116,7 @@ fn every_binding_names_a_role_of_the_installation() {
     let objects = manifests(&InstallOptions::new("1"));
     let bindings: Vec<_> =
         objects.iter().filter(|object| object["kind"].as_str().unwrap().ends_with("RoleBinding")).collect();
-    assert_eq!(bindings.len(), 2);
+    assert_eq!(bindings.len(), 3);
     for binding in bindings {
         let role = &binding["roleRef"];
         assert!(

@@ -6,10 +6,10 @@ use lateen_api::type_url;
 use super::*;
 use crate::view::ProxyKind;
 
-/// The gateway at 10.0.0.1 in namespace `default`.
+/// The gateway at 10.0.0.100, which no Service leads to, in namespace `default`.
 fn router() -> ProxyView {
     let labels = [("istio".to_owned(), "ingressgateway".to_owned())].into();
-    ProxyView { kind: ProxyKind::Router, labels, ..sidecar() }
+    ProxyView { kind: ProxyKind::Router, labels, addresses: vec!["10.0.0.100".parse().expect("address")], ..sidecar() }
 }
 
 fn gateway(name: &str, created: &str, servers: Value) -> Value {
