@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lateen_api::discovery::Node;
 use lateen_api::envoy::google::protobuf::value::Kind;
 use lateen_api::type_url;
-use lateen_control_core::reads::ReadSet;
+use lateen_control_core::reads::{Fact, ReadSet};
 use lateen_control_core::translate::{self, Projection};
 use lateen_control_core::view::{ProxyKind, ProxyView};
 use lateen_xds::server::{Catalog, Entry, Session};
@@ -97,6 +97,9 @@ impl Proxy {
                 session.changed_all(type_url);
             }
         }
+        if self.credentials_changed(from, published) {
+            session.changed_all(type_url::SECRET);
+        }
         for cache in [&*self.shared, &self.own] {
             match cache.advance(from, published) {
                 Some(steps) => {
@@ -107,6 +110,13 @@ impl Proxy {
                 None => types.iter().for_each(|type_url| session.changed_all(type_url)),
             }
         }
+    }
+
+    /// Whether a Secret of its namespace came, changed or went. One that wasn't there has left nothing in a cache.
+    fn credentials_changed(&self, from: u64, published: &Published) -> bool {
+        let own = |fact: &Fact| matches!(fact, Fact::Secret(namespace, _) if *namespace == self.view.namespace);
+        let changes = published.changes_since(from);
+        self.secrets && changes.is_none_or(|mut changes| changes.any(|changes| changes.iter().any(own)))
     }
 
     fn names_changed(&self, type_url: &str, from: u64, published: &Published) -> bool {
