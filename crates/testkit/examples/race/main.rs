@@ -1,5 +1,5 @@
 //! Lateen's sidecar beside the real Envoy, under the same control plane, in one run: `make bench`, or `make bench-quick`.
-//! Prints ratios, and writes them to the file named by `--write`; judges nothing.
+//! Prints ratios, and writes them to the file named by `--write`; `--only TEXT` picks figures by name. Judges nothing.
 
 mod course;
 mod figures;
@@ -28,8 +28,8 @@ struct Effort {
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let quick = args.iter().any(|arg| arg == "--quick");
-    let file =
-        args.iter().position(|arg| arg == "--write").map(|at| args.get(at + 1).context("--write FILE")).transpose()?;
+    let after = |flag: &str| args.iter().position(|arg| arg == flag).and_then(|at| args.get(at + 1));
+    let (file, only) = (after("--write"), after("--only"));
     let effort = if quick {
         Effort { rounds: 2, seconds: 3, whole: false }
     } else {
@@ -39,7 +39,8 @@ fn main() -> anyhow::Result<()> {
     let cluster = Cluster::start(User::Root)?;
     let course = Course::lay(&cluster)?;
     let mut report = Report::new();
-    for figure in figures::ALL.iter().filter(|figure| effort.whole || figure.quick) {
+    let chosen = |name: &str| only.is_none_or(|text| name.contains(text.as_str()));
+    for figure in figures::ALL.iter().filter(|figure| (effort.whole || figure.quick) && chosen(figure.name)) {
         eprintln!("[{:>4} s] {}", start.elapsed().as_secs(), figure.name);
         let mut rounds = Vec::new();
         for _ in 0..effort.rounds.min(figure.at_most) {

@@ -177,7 +177,8 @@ fn payload(resource: Resource, type_url: &str) -> Result<Option<(String, String,
         let reason = format!("is of type {}, in a response of type {type_url}", any.type_url);
         return Err(Rejected { name: resource.name, reason });
     }
-    Ok(Some((resource.name, resource.version, any.value)))
+    // A copy: what was received is a slice of a buffer that may have held megabytes of other resources, and would keep all of it.
+    Ok(Some((resource.name, resource.version, Bytes::copy_from_slice(&any.value))))
 }
 
 fn answer(type_url: String, nonce: String, rejected: &[Rejected]) -> DeltaDiscoveryRequest {
@@ -203,4 +204,21 @@ fn reasons(rejected: &[Rejected]) -> String {
         text.push_str(&line);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use lateen_api::discovery::Any;
+
+    use super::*;
+
+    #[test]
+    fn a_resource_keeps_no_more_memory_than_its_own() {
+        let received = Bytes::from(vec![7; 1 << 20]);
+        let any = Any { type_url: "t".into(), value: received.slice(10..20) };
+        let resource = Resource { name: "r".into(), version: "1".into(), resource: Some(any), ..Default::default() };
+        let (_, _, bytes) = payload(resource, "t").unwrap().unwrap();
+        assert_eq!(bytes, received.slice(10..20));
+        assert!(received.is_unique(), "the resource holds what it was received in");
+    }
 }
