@@ -10,6 +10,11 @@ pub fn contains_all(labels: &Labels, selector: &Labels) -> bool {
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
 
+/// Does a selector that must not be empty choose a workload with these labels.
+pub fn selects(selector: &Labels, labels: &Labels) -> bool {
+    !selector.is_empty() && contains_all(labels, selector)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -25,5 +30,6 @@ mod tests {
         assert!(contains_all(&have, &labels(&[])));
         assert!(!contains_all(&have, &labels(&[("app", "b")])));
         assert!(!contains_all(&have, &labels(&[("app", "a"), ("tier", "x")])));
+        assert!(selects(&labels(&[("app", "a")]), &have) && !selects(&labels(&[]), &have));
     }
 }

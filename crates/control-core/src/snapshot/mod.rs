@@ -3,6 +3,7 @@
 //! Indexes are shared: a new snapshot copies only those that an event changed.
 
 mod authorization_policies;
+pub mod delegation;
 mod destination_rules;
 mod endpoints;
 mod peer_authentication;
@@ -25,7 +26,7 @@ use std::sync::Arc;
 
 use lateen_api::istio as api;
 
-use crate::resource::{Config, Credential, MeshConfig, Pod};
+use crate::resource::{Config, Credential, Key, MeshConfig, Pod};
 
 /// The state of the mesh at one moment.
 #[derive(Clone, Debug, Default)]
@@ -38,8 +39,10 @@ pub struct Snapshot {
     pub endpoints: Arc<EndpointIndex>,
     /// Pods by address.
     pub pods: Arc<BTreeMap<IpAddr, Arc<Pod>>>,
-    /// VirtualServices, oldest first.
+    /// VirtualServices, oldest first, with the routes of their delegates.
     pub virtual_services: Arc<Vec<Config<api::VirtualService>>>,
+    /// What is not in effect of VirtualServices that delegate, and why.
+    pub delegation_findings: Arc<BTreeMap<Key, Vec<String>>>,
     /// Gateways, oldest first.
     pub gateways: Arc<Vec<Config<api::Gateway>>>,
     /// DestinationRules by namespace.

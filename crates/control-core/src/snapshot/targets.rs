@@ -42,7 +42,7 @@ impl Snapshot {
 
     fn selecting_targets(&self, pod: &Pod) -> Vec<ServiceTarget> {
         let services = self.services.in_namespace(&pod.namespace);
-        let selecting = services.filter(|s| !s.selector.is_empty() && labels::contains_all(&pod.labels, &s.selector));
+        let selecting = services.filter(|s| labels::selects(&s.selector, &pod.labels));
         selecting
             .flat_map(|service| {
                 service.ports.iter().filter_map(|port| {

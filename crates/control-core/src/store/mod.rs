@@ -3,6 +3,7 @@
 mod endpoints;
 #[cfg(test)]
 mod tests;
+mod virtual_services;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -92,11 +93,7 @@ impl Store {
             Kind::Node => self.update_all_endpoints(changes),
             Kind::Namespace => {}
             Kind::ConfigMap => self.update_mesh(key, changes),
-            Kind::VirtualService => {
-                let new = self.objects.get(key).and_then(Resource::virtual_service).cloned();
-                replace_by_age(Arc::make_mut(&mut self.state.virtual_services), key, new);
-                changes.add(Fact::VirtualServices);
-            }
+            Kind::VirtualService => self.update_virtual_service(key, old.as_ref(), changes),
             Kind::Gateway => {
                 let new = self.objects.get(key).and_then(Resource::gateway).cloned();
                 replace_by_age(Arc::make_mut(&mut self.state.gateways), key, new);
@@ -149,6 +146,7 @@ impl Store {
             Some(Resource::MeshConfig(mesh)) => (**mesh).clone(),
             _ => MeshConfig::default(),
         });
+        self.update_roots(changes);
         changes.add(Fact::Mesh);
     }
 
@@ -216,12 +214,9 @@ impl Store {
     /// The workloads that a service selects have other inbound listeners when it changes.
     fn note_selected_pods(&self, key: &Key, old: Option<&Resource>, changes: &mut Changes) {
         for service in old.into_iter().chain(self.objects.get(key)).flat_map(services_of) {
-            if service.selector.is_empty() {
-                continue;
-            }
             for pod in self.in_namespace(Kind::Pod, &key.namespace) {
                 let Resource::Pod(pod) = pod else { continue };
-                if lateen_mesh::labels::contains_all(&pod.labels, &service.selector) {
+                if lateen_mesh::labels::selects(&service.selector, &pod.labels) {
                     pod.addresses.iter().for_each(|a| changes.add(Fact::Workload(*a)));
                 }
             }
@@ -299,8 +294,8 @@ impl Store {
             })
             .collect();
         let services: Vec<Arc<Service>> = self.state.services.in_namespace(&key.namespace).cloned().collect();
-        for service in services.iter().filter(|s| !s.selector.is_empty()) {
-            if labels.iter().any(|l| lateen_mesh::labels::contains_all(l, &service.selector)) {
+        for service in &services {
+            if labels.iter().any(|l| lateen_mesh::labels::selects(&service.selector, l)) {
                 self.update_endpoints(service, changes);
             }
         }

@@ -150,3 +150,70 @@ fn a_destination_rule_touches_the_hosts_it_is_for() {
     let changes = store.apply(Event::Apply(dr));
     assert!(changes.touch(&ReadSet::from_iter([Fact::DestinationRules(host("web"))])));
 }
+
+fn virtual_service(name: &str, spec: Value) -> Event {
+    Event::Apply(json!({"apiVersion": "networking.istio.io/v1", "kind": "VirtualService",
+        "metadata": {"name": name.rsplit('/').next(), "namespace": name.rsplit_once('/').map_or("default", |n| n.0)},
+        "spec": spec}))
+}
+
+#[test]
+fn delegates_are_merged_whatever_comes_first() {
+    let root = || {
+        virtual_service(
+            "root",
+            json!({"hosts": ["shop.example"], "http": [
+                {"match": [{"uri": {"prefix": "/cart"}}], "timeout": "3s", "delegate": {"name": "cart", "namespace": "team"}},
+                {"route": [{"destination": {"host": "web"}}]}]}),
+        )
+    };
+    let cart = |export: &str| {
+        virtual_service(
+            "team/cart",
+            json!({"exportTo": [export], "http": [
+                {"match": [{"uri": {"prefix": "/cart/v2"}}], "route": [{"destination": {"host": "cart"}}]},
+                {"match": [{"uri": {"prefix": "/pay"}}], "route": [{"destination": {"host": "pay"}}]},
+                {"route": [{"destination": {"host": "old"}}]}]}),
+        )
+    };
+    for order in [[root(), cart("*")], [cart("*"), root()]] {
+        let mut store = Store::new();
+        for event in order {
+            assert!(!store.apply(event).is_empty());
+        }
+        let snapshot = store.snapshot();
+        let [only] = snapshot.virtual_services.as_slice() else { panic!("{:?}", snapshot.virtual_services) };
+        let found: Vec<_> = only.spec.http.iter().map(|r| r.route[0].destination.host.as_str()).collect();
+        assert_eq!(found, ["cart.team.svc.cluster.local", "old.team.svc.cluster.local", "web"]);
+        assert_eq!(only.spec.http[1].matches[0].uri.as_ref().and_then(|u| u.prefix.as_deref()), Some("/cart"));
+        assert_eq!(only.spec.http[1].timeout.as_deref(), Some("3s"));
+        let findings = &snapshot.delegation_findings[&Key::new(Kind::VirtualService, "default", "root")];
+        assert!(matches!(findings.as_slice(), [one] if one.contains("http[1]")), "{findings:?}");
+
+        store.apply(cart("."));
+        let snapshot = store.snapshot();
+        assert_eq!(snapshot.virtual_services[0].spec.http.len(), 1);
+        store.apply(Event::Delete(Key::new(Kind::VirtualService, "team", "cart")));
+        let snapshot = store.snapshot();
+        let findings = &snapshot.delegation_findings[&Key::new(Kind::VirtualService, "default", "root")];
+        assert!(findings[0].contains("does not exist"), "{findings:?}");
+        store.apply(Event::Delete(Key::new(Kind::VirtualService, "default", "root")));
+        assert!(store.snapshot().delegation_findings.is_empty() && store.snapshot().virtual_services.is_empty());
+    }
+}
+
+#[test]
+fn delegates_that_refer_to_each_other_end() {
+    let mut store = Store::new();
+    let to = |hosts: Value, name: &str| json!({"hosts": hosts, "http": [{"delegate": {"name": name}}]});
+    store.apply(virtual_service("a", to(json!([]), "b")));
+    store.apply(virtual_service("b", to(json!([]), "a")));
+    store.apply(virtual_service("root", to(json!(["web"]), "a")));
+    store.apply(virtual_service("self", to(json!(["web"]), "self")));
+    let snapshot = store.snapshot();
+    assert!(snapshot.virtual_services.iter().all(|vs| vs.spec.http.is_empty()));
+    let finding =
+        |name: &str| snapshot.delegation_findings[&Key::new(Kind::VirtualService, "default", name)][0].clone();
+    assert!(finding("root").contains("delegates further"), "{}", finding("root"));
+    assert!(finding("self").contains("has hosts of its own"), "{}", finding("self"));
+}
