@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use lateen_api::discovery::Node;
 use lateen_api::google::protobuf::{Struct, Value, value::Kind};
+use lateen_mesh::Locality;
 use thiserror::Error;
 
 use crate::resource::MeshConfig;
@@ -49,6 +50,8 @@ pub struct ProxyView {
     pub service_account: String,
     /// Name of its workload.
     pub workload: String,
+    /// Where it is; empty if unknown.
+    pub locality: Locality,
     /// Cluster it is in.
     pub cluster: String,
     /// Is it Lateen's own proxy, which has the filters that Istio adds to Envoy.
@@ -85,6 +88,7 @@ impl ProxyView {
             labels: metadata.labels(),
             service_account: metadata.text("SERVICE_ACCOUNT"),
             workload: metadata.text("WORKLOAD_NAME"),
+            locality: node.locality.as_ref().map(locality).unwrap_or_default(),
             cluster: metadata.text("CLUSTER_ID"),
             lateen: node.extensions.iter().any(|e| e.name == "lateen"),
             dns_capture: metadata.flag("DNS_CAPTURE"),
@@ -102,6 +106,10 @@ impl ProxyView {
     pub fn is_sidecar(&self) -> bool {
         self.kind == ProxyKind::Sidecar
     }
+}
+
+fn locality(told: &lateen_api::envoy::envoy::config::core::v3::Locality) -> Locality {
+    Locality { region: told.region.clone(), zone: told.zone.clone(), subzone: told.sub_zone.clone() }
 }
 
 fn addresses(of_id: &str, listed: &str) -> Vec<IpAddr> {

@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::cluster::{Cluster, Policy};
-use crate::endpoint::{Endpoint, LocalityGroup, Priority};
+use crate::endpoint::Endpoint;
 use crate::head::RequestHead;
 
 mod hash;
+mod priority;
 mod ring;
 
 pub use hash::{HashKind, HashPolicy};
@@ -58,49 +59,18 @@ impl Cluster {
     }
 
     fn pick_once(&self, context: PickContext<'_>, random: u64) -> Option<&Arc<Endpoint>> {
-        let (priority, panic) = self.priority(context.now, random)?;
+        // What is hashed decides on the priority too, so that it leads to the same endpoint each time.
+        let hash = context.hash.filter(|_| self.ring.is_some());
+        let (index, panic) =
+            priority::choose(&self.endpoints, self.panic_percent, context.now, hash.unwrap_or(random))?;
         let fit = |endpoint: &Arc<Endpoint>| panic || healthy(endpoint, context.now);
-        if let (Some(ring), Some(hash)) = (&self.ring, context.hash) {
-            return ring.pick(hash, fit);
+        if let (Some(ring), Some(hash)) = (&self.ring, hash) {
+            return ring.pick(index, hash, fit);
         }
-        let endpoints = if self.locality_weighted { by_locality(priority, fit, random) } else { None };
+        let priority = self.endpoints.priorities.get(index)?;
+        let weighted = self.locality_weighted && priority.localities.len() > 1;
+        let endpoints = if weighted { priority::locality(&self.endpoints, priority, fit, random) } else { None };
         self.among(endpoints.unwrap_or(&priority.endpoints), fit, mix(random))
-    }
-
-    /// The priority to use, and whether its endpoints count as healthy whatever they are.
-    fn priority(&self, now: u64, random: u64) -> Option<(&Priority, bool)> {
-        let set = &self.endpoints;
-        if let ([only], 0) = (set.priorities.as_slice(), self.panic_percent) {
-            return Some((only, false));
-        }
-        let factor = u64::from(if set.overprovisioning == 0 { 140 } else { set.overprovisioning });
-        let mut left = 100u64;
-        let roll = random % 100;
-        let mut fallback = None;
-        let mut taken = 0;
-        for priority in &set.priorities {
-            let all = priority.endpoints.len() as u64;
-            let fit = priority.endpoints.iter().filter(|endpoint| healthy(endpoint, now)).count() as u64;
-            if all == 0 {
-                continue;
-            }
-            if fit > 0 || fallback.is_none() {
-                fallback = fallback.filter(|(_, fit)| *fit > 0).or(Some((priority, fit)));
-            }
-            let share = (fit * factor / all).min(100).min(left);
-            if share > 0 && roll < taken + share {
-                return Some((priority, self.in_panic(fit, all)));
-            }
-            taken += share;
-            left -= share;
-        }
-        let (priority, fit) = fallback?;
-        let panic = self.in_panic(fit, priority.endpoints.len() as u64);
-        (fit > 0 || panic).then_some((priority, panic))
-    }
-
-    fn in_panic(&self, fit: u64, all: u64) -> bool {
-        fit * 100 < all * u64::from(self.panic_percent)
     }
 
     fn among<'s>(
@@ -165,23 +135,6 @@ fn weighted(
         left = left.saturating_sub(weight);
         hit
     })
-}
-
-fn by_locality(priority: &Priority, fit: impl Fn(&Arc<Endpoint>) -> bool, random: u64) -> Option<&[Arc<Endpoint>]> {
-    let weight = |group: &LocalityGroup| {
-        let fit = group.endpoints.iter().filter(|endpoint| fit(endpoint)).count() as u64;
-        let all = group.endpoints.len().max(1) as u64;
-        u64::from(group.weight.unwrap_or(0)) * (fit * 140 / all).min(100)
-    };
-    let total: u64 = priority.localities.iter().map(weight).sum();
-    let mut left = (random >> 8).checked_rem(total)?;
-    let group = priority.localities.iter().find(|group| {
-        let weight = weight(group);
-        let hit = left < weight;
-        left = left.saturating_sub(weight);
-        hit
-    })?;
-    Some(&group.endpoints)
 }
 
 /// Another number as random as the first.

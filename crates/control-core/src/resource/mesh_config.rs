@@ -78,6 +78,17 @@ impl MeshConfig {
         parsed(self.raw.protocol_detection_timeout.as_deref(), Duration::ZERO)
     }
 
+    /// Preference by locality where no DestinationRule says otherwise; on by default.
+    pub fn locality_lb_setting(&self) -> &api::LocalityLbSetting {
+        static ON: api::LocalityLbSetting = api::LocalityLbSetting {
+            distribute: Vec::new(),
+            failover: Vec::new(),
+            failover_priority: Vec::new(),
+            enabled: Some(true),
+        };
+        self.raw.locality_lb_setting.as_ref().unwrap_or(&ON)
+    }
+
     /// Port of the outbound listener.
     pub fn outbound_port(&self) -> u32 {
         self.raw.proxy_listen_port.filter(|p| *p != 0).unwrap_or(15001)

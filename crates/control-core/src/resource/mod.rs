@@ -21,7 +21,7 @@ pub use mesh_config::{BadMeshConfig, MeshConfig};
 pub use metadata::Meta;
 pub use node::Node;
 pub use pod::Pod;
-pub use service::{Registry, Resolution, Service, ServicePort, TargetPort};
+pub use service::{Registry, Resolution, Service, ServicePort, TargetPort, TrafficDistribution};
 pub use service_entry::services_of_entry;
 
 use std::sync::Arc;

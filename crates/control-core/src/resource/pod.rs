@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use lateen_mesh::Locality;
 use serde_json::Value;
 
 use super::metadata::Meta;
@@ -20,6 +21,8 @@ pub struct Pod {
     pub service_account: String,
     /// Node it runs on.
     pub node: String,
+    /// Where it is, if its labels say so; else it is where its node is.
+    pub locality: Option<Locality>,
     /// Name of the workload it belongs to, such as its Deployment.
     pub workload: String,
     /// Uses the node's own network.
@@ -53,6 +56,7 @@ pub(super) fn parse(object: Value) -> Result<Pod, String> {
         service_account,
         node: text("/spec/nodeName"),
         workload: workload_name(&object, &meta),
+        locality: locality(&meta.labels),
         host_network: object.pointer("/spec/hostNetwork").and_then(Value::as_bool).unwrap_or(false),
         dns: Some((text("/spec/hostname"), text("/spec/subdomain"))).filter(|(h, s)| !h.is_empty() && !s.is_empty()),
         ports: container_ports(&object).filter_map(|(name, port)| Some((name?.to_owned(), port))).collect(),
@@ -61,6 +65,12 @@ pub(super) fn parse(object: Value) -> Result<Pod, String> {
         name: meta.name,
         labels: meta.labels,
     })
+}
+
+/// What a pod's own label says of where it is.
+fn locality(labels: &BTreeMap<String, String>) -> Option<Locality> {
+    let text = labels.get("topology.istio.io/locality").or_else(|| labels.get("istio-locality"))?;
+    Some(Locality::parse_label(text))
 }
 
 fn addresses(object: &Value) -> Vec<IpAddr> {

@@ -11,6 +11,9 @@ const KEEPS_GATEWAY_PORTS: &str = "experimental.istio.io/disable-gateway-port-tr
 /// Annotation that says which namespaces see a Service.
 const EXPORT_TO: &str = "networking.istio.io/exportTo";
 
+/// Annotation that says which endpoints callers prefer.
+const TRAFFIC_DISTRIBUTION: &str = "networking.istio.io/traffic-distribution";
+
 /// A service that clients call by name, from Kubernetes or from a ServiceEntry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
@@ -42,8 +45,22 @@ pub struct Service {
     pub publish_not_ready: bool,
     /// Does its port stand for the pods' port in Gateways that its pods serve.
     pub translates_gateway_ports: bool,
+    /// Which endpoints callers prefer.
+    pub traffic: TrafficDistribution,
     /// RFC 3339 time of creation.
     pub created: String,
+}
+
+/// Which endpoints callers of a service prefer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TrafficDistribution {
+    /// None.
+    #[default]
+    Any,
+    /// Those in the same zone.
+    SameZone,
+    /// Those on the same node, then those in the same zone.
+    SameNode,
 }
 
 /// Where a service is known from.
@@ -142,6 +159,7 @@ pub(super) fn parse(object: Value) -> Result<Service, String> {
         alias,
         publish_not_ready: spec.get("publishNotReadyAddresses").and_then(Value::as_bool).unwrap_or(false),
         translates_gateway_ports: translates_gateway_ports(&meta),
+        traffic: traffic(&meta, text("trafficDistribution")),
         created: meta.created,
     })
 }
@@ -159,6 +177,16 @@ fn addresses(spec: &Value, cluster_ip: &str) -> Vec<String> {
     }
     all.retain(|a| !a.is_empty() && a != "None");
     all
+}
+
+/// The annotation counts before the field.
+pub(super) fn traffic(meta: &Meta, field: &str) -> TrafficDistribution {
+    let wanted = meta.annotations.get(TRAFFIC_DISTRIBUTION).map_or(field, String::as_str);
+    match wanted.to_ascii_lowercase().as_str() {
+        "preferclose" | "prefersamezone" => TrafficDistribution::SameZone,
+        "prefersamenode" => TrafficDistribution::SameNode,
+        _ => TrafficDistribution::Any,
+    }
 }
 
 fn export_to(meta: &Meta) -> Vec<String> {

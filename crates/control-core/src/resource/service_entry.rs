@@ -3,7 +3,9 @@ use lateen_mesh::{Hostname, Protocol};
 
 use super::istio::Config;
 use super::key::{Key, Kind};
-use super::service::{Registry, Resolution, Service, ServicePort, TargetPort, translates_gateway_ports};
+use super::service::{
+    Registry, Resolution, Service, ServicePort, TargetPort, traffic, translates_gateway_ports,
+};
 
 /// The services that a ServiceEntry stands for: one for each host.
 pub fn services_of_entry(entry: &Config<ServiceEntry>) -> Vec<Service> {
@@ -24,6 +26,7 @@ pub fn services_of_entry(entry: &Config<ServiceEntry>) -> Vec<Service> {
         alias: None,
         publish_not_ready: false,
         translates_gateway_ports: translates_gateway_ports(&entry.meta),
+        traffic: traffic(&entry.meta, ""),
         created: entry.meta.created.clone(),
     };
     spec.hosts.iter().map(service).collect()

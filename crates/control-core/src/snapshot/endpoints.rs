@@ -21,6 +21,8 @@ pub struct Endpoint {
     pub service_account: String,
     /// Where it is.
     pub locality: Locality,
+    /// Node it runs on; empty if unknown.
+    pub node: String,
     /// Share of the traffic relative to others, 0 for the default.
     pub weight: u32,
     /// Accepts mesh TLS.

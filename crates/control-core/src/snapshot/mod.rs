@@ -25,6 +25,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use lateen_api::istio as api;
+use lateen_mesh::Locality;
 
 use crate::resource::{Config, Credential, Key, MeshConfig, Pod};
 
@@ -39,6 +40,8 @@ pub struct Snapshot {
     pub endpoints: Arc<EndpointIndex>,
     /// Pods by address.
     pub pods: Arc<BTreeMap<IpAddr, Arc<Pod>>>,
+    /// Where nodes are.
+    pub nodes: Arc<BTreeMap<String, Locality>>,
     /// VirtualServices, oldest first, with the routes of their delegates.
     pub virtual_services: Arc<Vec<Config<api::VirtualService>>>,
     /// What is not in effect of VirtualServices that delegate, and why.
@@ -55,4 +58,19 @@ pub struct Snapshot {
     pub sidecars: Arc<Sidecars>,
     /// Credentials by the namespace and name of their Secret.
     pub credentials: Arc<BTreeMap<(String, String), Arc<Credential>>>,
+}
+
+impl Snapshot {
+    /// The node of the workload at one of `addresses`; empty if it is no known pod.
+    pub fn node_of(&self, addresses: &[IpAddr]) -> &str {
+        addresses.iter().find_map(|address| self.pods.get(address)).map_or("", |pod| &pod.node)
+    }
+
+    /// Where the workload at one of `addresses` is: as its pod says, else where its node is.
+    pub fn locality_of(&self, addresses: &[IpAddr]) -> Locality {
+        let Some(pod) = addresses.iter().find_map(|address| self.pods.get(address)) else {
+            return Locality::default();
+        };
+        pod.locality.clone().or_else(|| self.nodes.get(&pod.node).cloned()).unwrap_or_default()
+    }
 }

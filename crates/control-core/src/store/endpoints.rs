@@ -101,7 +101,8 @@ impl Store {
             // Its pod says whether it takes mesh TLS: until that is known it would be called the wrong way.
             return None;
         }
-        let mut locality = self.node_locality(pod.map_or(&endpoint.node, |p| &p.node));
+        let node = pod.map_or(&endpoint.node, |p| &p.node).clone();
+        let mut locality = self.locality(pod, &node);
         if locality.zone.is_empty() {
             locality.zone.clone_from(&endpoint.zone);
         }
@@ -109,6 +110,7 @@ impl Store {
             address: address.clone(),
             port,
             locality,
+            node,
             hostname: endpoint.hostname.clone(),
             ..blank(service)
         };
@@ -133,11 +135,9 @@ impl Store {
         self.state.pods.get(&address).map(|pod| &**pod)
     }
 
-    fn node_locality(&self, node: &str) -> Locality {
-        match self.objects.get(&Key::new(Kind::Node, "", node)) {
-            Some(Resource::Node(node)) => node.locality.clone(),
-            _ => Locality::default(),
-        }
+    fn locality(&self, pod: Option<&Pod>, node: &str) -> Locality {
+        let own = pod.and_then(|pod| pod.locality.clone());
+        own.or_else(|| self.state.nodes.get(node).cloned()).unwrap_or_default()
     }
 
     fn entry_endpoints(&self, service: &Service, port: &ServicePort) -> Vec<Endpoint> {
@@ -175,7 +175,8 @@ impl Store {
                 namespace: pod.namespace.clone(),
                 workload: pod.workload.clone(),
                 service_account: pod.service_account.clone(),
-                locality: self.node_locality(&pod.node),
+                locality: self.locality(Some(pod), &pod.node),
+                node: pod.node.clone(),
                 weight: 0,
                 mesh_tls: pod.has_mesh_tls(),
                 hostname: String::new(),
@@ -215,6 +216,7 @@ fn of_entry(
         workload: workload.to_owned(),
         service_account: entry.service_account.clone(),
         locality: Locality::parse(&entry.locality),
+        node: String::new(),
         weight: entry.weight.unwrap_or(0),
         // A workload with an identity of the mesh has a sidecar unless its labels say otherwise.
         mesh_tls: match tls_label {
@@ -242,6 +244,7 @@ fn blank(service: &Service) -> Endpoint {
         workload: String::new(),
         service_account: String::new(),
         locality: Locality::default(),
+        node: String::new(),
         weight: 0,
         mesh_tls: false,
         hostname: String::new(),

@@ -90,7 +90,7 @@ impl Store {
             Kind::EndpointSlice => self.update_slice(key, old, changes),
             Kind::Pod => self.update_pod(key, old, changes),
             Kind::WorkloadEntry => self.update_workload_entry(key, old, changes),
-            Kind::Node => self.update_all_endpoints(changes),
+            Kind::Node => self.update_node(key, changes),
             Kind::Namespace => {}
             Kind::ConfigMap => self.update_mesh(key, changes),
             Kind::VirtualService => self.update_virtual_service(key, old.as_ref(), changes),
@@ -117,6 +117,15 @@ impl Store {
             }
             Kind::Secret => self.update_credential(key, old.as_ref(), changes),
         }
+    }
+
+    fn update_node(&mut self, key: &Key, changes: &mut Changes) {
+        let nodes = Arc::make_mut(&mut self.state.nodes);
+        match self.objects.get(key) {
+            Some(Resource::Node(node)) => nodes.insert(key.name.clone(), node.locality.clone()),
+            _ => nodes.remove(&key.name),
+        };
+        self.update_all_endpoints(changes);
     }
 
     /// All objects of a kind.

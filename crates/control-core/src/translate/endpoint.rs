@@ -6,9 +6,11 @@ use std::sync::Arc;
 use lateen_api::envoy::envoy::config::core::v3 as core;
 use lateen_api::envoy::envoy::config::endpoint::v3 as proto;
 use lateen_api::google::protobuf::{ListValue, Struct, Value, value::Kind};
+use lateen_api::istio as api;
 use lateen_mesh::{Locality, labels};
 
-use super::cluster::{Discovery, discovery, outbound_names, subset_labels};
+use super::cluster::{Discovery, discovery, locality_preference, outbound_names, subset_labels};
+use super::locality::{self, Caller, Group};
 use super::name::ClusterName;
 use super::provenance::text;
 use super::scope::Scope;
@@ -19,7 +21,7 @@ use crate::snapshot::{Endpoint, MtlsMode, Snapshot};
 use crate::view::ProxyView;
 
 /// The cluster that all workloads are in.
-const CLUSTER: &str = "Kubernetes";
+pub const CLUSTER: &str = "Kubernetes";
 
 /// Names of all load assignments of a proxy.
 pub fn names(view: &ProxyView, snapshot: &Snapshot) -> (Vec<String>, ReadSet) {
@@ -65,19 +67,43 @@ pub fn localities(
             by_locality.entry(&endpoint.locality).or_default().push(endpoint);
         }
     }
-    by_locality.into_iter().map(|(locality, endpoints)| of_locality(locality, &endpoints, scope)).collect()
+    let groups = by_locality.into_iter().map(|(locality, endpoints)| Group::new(locality, endpoints)).collect();
+    let groups = match locality_preference(cluster, service, scope, reads) {
+        Some((found, failover)) => arrange(groups, &found.setting, failover, scope, reads),
+        None => groups,
+    };
+    groups.iter().map(|group| of_group(group, scope)).collect()
 }
 
-fn of_locality(locality: &Locality, endpoints: &[&Arc<Endpoint>], scope: &Scope<'_>) -> proto::LocalityLbEndpoints {
-    let weight: u32 = endpoints.iter().map(|e| e.weight.max(1)).fold(0, u32::saturating_add);
+/// Orders endpoints for the proxy that asks.
+fn arrange<'a>(
+    groups: Vec<Group<'a>>,
+    setting: &api::LocalityLbSetting,
+    failover: bool,
+    scope: &Scope<'_>,
+    reads: &mut ReadSet,
+) -> Vec<Group<'a>> {
+    let view = scope.view;
+    // The node matters to few settings: where it doesn't, proxies on different nodes share what is made here.
+    let mut node = "";
+    if failover && setting.failover_priority.iter().any(|label| label == locality::HOSTNAME) {
+        view.addresses.iter().for_each(|address| reads.read(Fact::Workload(*address)));
+        node = scope.snapshot.node_of(&view.addresses);
+    }
+    let label = |key: &str| view.labels.get(key).cloned().or_else(|| locality::place_label(&view.locality, node, key));
+    locality::arrange(groups, &Caller { locality: &view.locality, label: &label }, setting, failover)
+}
+
+fn of_group(group: &Group<'_>, scope: &Scope<'_>) -> proto::LocalityLbEndpoints {
     proto::LocalityLbEndpoints {
         locality: Some(core::Locality {
-            region: locality.region.clone(),
-            zone: locality.zone.clone(),
-            sub_zone: locality.subzone.clone(),
+            region: group.locality.region.clone(),
+            zone: group.locality.zone.clone(),
+            sub_zone: group.locality.subzone.clone(),
         }),
-        lb_endpoints: endpoints.iter().map(|e| lb_endpoint(e, scope)).collect(),
-        load_balancing_weight: number(weight),
+        lb_endpoints: group.endpoints.iter().map(|e| lb_endpoint(e, scope)).collect(),
+        load_balancing_weight: number(group.weight),
+        priority: group.priority,
         ..Default::default()
     }
 }

@@ -11,6 +11,7 @@ mod endpoint;
 mod gateway;
 mod http;
 mod listener;
+pub mod locality;
 mod name;
 mod name_table;
 mod provenance;
@@ -26,8 +27,9 @@ use std::collections::BTreeMap;
 
 use lateen_api::discovery::Any;
 use lateen_api::type_url;
+use lateen_mesh::Locality;
 
-use crate::reads::ReadSet;
+use crate::reads::{Fact, ReadSet};
 use crate::snapshot::Snapshot;
 use crate::view::ProxyView;
 
@@ -40,6 +42,13 @@ pub struct Generated {
     pub resource: Any,
     /// What it was made from.
     pub reads: ReadSet,
+}
+
+impl Generated {
+    /// Does it depend on the proxy's own pod, so that no other proxy may get it.
+    pub fn is_of_one_workload(&self) -> bool {
+        self.reads.iter().any(|fact| matches!(fact, Fact::Workload(_)))
+    }
 }
 
 /// Names of the resources that a proxy has of one type.
@@ -62,6 +71,8 @@ pub enum Projection {
         namespace: String,
         /// Its labels.
         labels: BTreeMap<String, String>,
+        /// Where it is.
+        locality: Locality,
         /// Has it Istio's filters.
         lateen: bool,
         /// Does it answer DNS, and with addresses that the control plane allocated.
@@ -118,6 +129,7 @@ pub fn projection(type_url: &str, name: &str, view: &ProxyView) -> Projection {
         sidecar: view.is_sidecar(),
         namespace: view.namespace.clone(),
         labels: view.labels.clone(),
+        locality: view.locality.clone(),
         lateen: view.lateen,
         allocated: (view.dns_capture, view.dns_auto_allocate),
     }

@@ -7,6 +7,7 @@ use lateen_api::discovery::Node;
 use lateen_api::envoy::google::protobuf::value::Kind;
 use lateen_api::type_url;
 use lateen_control_core::reads::{Fact, ReadSet};
+use lateen_control_core::snapshot::Snapshot;
 use lateen_control_core::translate::{self, Projection};
 use lateen_control_core::view::{ProxyKind, ProxyView};
 use lateen_xds::server::{Catalog, Entry, Session};
@@ -41,9 +42,12 @@ struct Names {
 }
 
 impl Proxy {
-    pub(super) fn new(node: &Node, caches: &Caches) -> Result<Self, Status> {
+    pub(super) fn new(node: &Node, snapshot: &Snapshot, caches: &Caches) -> Result<Self, Status> {
         let view = ProxyView::from_node(node);
-        let view = view.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let mut view = view.map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if view.locality.is_empty() {
+            view.locality = snapshot.locality_of(&view.addresses);
+        }
         // Any outbound resource depends on the caller alone.
         let caller = translate::projection(type_url::CLUSTER, "outbound", &view);
         Ok(Proxy {
@@ -146,13 +150,14 @@ impl<'a> ProxyCatalog<'a> {
             }
             return None;
         };
+        let of_one = made.is_of_one_workload();
         let body = made.resource.value;
         let version = version::version(&body);
         let entry = match previous {
             Some(previous) if previous.version == version => previous,
             _ => Entry { name: name.into(), version, type_url: type_url.into(), body },
         };
-        let is_shared = translate::projection(type_url, name, view) == *caller;
+        let is_shared = !of_one && translate::projection(type_url, name, view) == *caller;
         let cache = if is_shared { &**shared } else { own };
         cache.keep(type_url, entry.clone(), made.reads, self.published.version);
         Some(entry)

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::cluster::{ClusterConfig, ClusterState, Discovery, HttpVersion, Limits};
-use crate::endpoint::{Address, EndpointSet, EndpointState, Transport};
+use crate::endpoint::{Address, EndpointSet, EndpointState, LocalityGroup, Priority, Transport};
 use crate::outlier::{Outcome, OutlierConfig};
 
 fn endpoint(id: u64, healthy: bool, active: u32) -> Arc<Endpoint> {
@@ -54,7 +54,7 @@ fn cluster(policy: Policy, priorities: Vec<Vec<Arc<Endpoint>>>) -> Cluster {
     };
     let priorities = priorities.into_iter().map(|endpoints| Priority { localities: Vec::new(), endpoints }).collect();
     let endpoints = Arc::new(EndpointSet { priorities, overprovisioning: 140 });
-    let ring = Ring::build(policy, &endpoints);
+    let ring = Ring::build(policy, false, &endpoints);
     Cluster { config: Arc::new(config), endpoints, ring, state: Arc::new(ClusterState::default()) }
 }
 
@@ -93,6 +93,46 @@ fn load_spills_to_the_next_priority() {
     let counts = counts(&cluster(Policy::Random, vec![half, healthy]));
     assert!((6_500..7_500).contains(&counts[&1]), "70 % stay: {counts:?}");
     assert!(counts[&3] > 2_500, "{counts:?}");
+}
+
+#[test]
+fn what_several_priorities_can_take_is_made_a_whole() {
+    let one_of = |count: u64, first: u64| (0..count).map(|i| endpoint(first + i, i == 0, 0)).collect::<Vec<_>>();
+    // Each can take 28 %, so that both get half of the load: neither is in panic.
+    let counts = counts(&cluster(Policy::Random, vec![one_of(5, 1), one_of(5, 11)]));
+    assert!((4_700..5_300).contains(&counts[&1]), "{counts:?}");
+    assert_eq!(counts.len(), 2, "{counts:?}");
+}
+
+#[test]
+fn hashes_move_on_to_the_next_priority_when_the_first_fails() {
+    for policy in [Policy::RingHash { min_size: 64 }, Policy::Maglev { size: 251 }] {
+        let set = |healthy| cluster(policy, vec![vec![endpoint(1, healthy, 0)], vec![endpoint(2, true, 0)]]);
+        let pick = |cluster: &Cluster, hash| cluster.pick(PickContext { hash: Some(hash), ..context(0) }).map(|e| e.id);
+        assert!((0..200).all(|hash| pick(&set(true), mix(hash)) == Some(1)), "{policy:?}");
+        assert!((0..200).all(|hash| pick(&set(false), mix(hash)) == Some(2)), "{policy:?}");
+    }
+}
+
+#[test]
+fn localities_get_their_share_as_far_as_they_can_take_it() {
+    let weighted = |cluster: Cluster, groups: Vec<(u32, Vec<Arc<Endpoint>>)>| {
+        let localities = groups
+            .into_iter()
+            .map(|(weight, endpoints)| LocalityGroup { name: "".into(), weight: Some(weight), endpoints })
+            .collect();
+        let mut set = (*cluster.endpoints).clone();
+        set.priorities[0].localities = localities;
+        let config = ClusterConfig { locality_weighted: true, ..(*cluster.config).clone() };
+        Cluster { config: Arc::new(config), endpoints: Arc::new(set), ..cluster }
+    };
+    let (near, far) = (endpoint(1, true, 0), endpoint(2, true, 0));
+    let both = cluster(Policy::RoundRobin, vec![vec![near.clone(), far.clone()]]);
+    let spread = counts(&weighted(both.clone(), vec![(80, vec![near.clone()]), (20, vec![far.clone()])]));
+    assert!((7_700..8_300).contains(&spread[&1]), "{spread:?}");
+    let failed = endpoint(3, false, 0);
+    let spread = counts(&weighted(both, vec![(80, vec![failed]), (20, vec![far])]));
+    assert_eq!(spread.len(), 1, "{spread:?}");
 }
 
 #[test]

@@ -38,7 +38,7 @@ impl Loader {
             };
             let old = self.built.get(&id).map(|cluster| cluster.endpoints.clone());
             let endpoints = Arc::new(self.endpoints(loaded, old.as_deref()));
-            let ring = Ring::build(loaded.config.policy, &endpoints);
+            let ring = Ring::build(loaded.config.policy, loaded.config.locality_weighted, &endpoints);
             let cluster = Cluster { config: loaded.config.clone(), endpoints, ring, state: loaded.state.clone() };
             self.built.insert(id, Arc::new(cluster));
         }

@@ -4,6 +4,7 @@ mod authz;
 mod authz_config;
 mod crd_validation;
 mod injection;
+mod locality;
 mod merge;
 mod normalization;
 mod rbac_json;

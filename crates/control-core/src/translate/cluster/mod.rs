@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use lateen_api::envoy::envoy::config::cluster::v3 as proto;
 
+use super::locality::{self, Effective};
 use super::name::{self, ClusterName};
 use super::scope::Scope;
 use super::wire::duration;
@@ -142,7 +143,28 @@ pub fn consistent_hash(
     service: &Service,
     scope: &Scope<'_>,
 ) -> Option<lateen_api::istio::ConsistentHash> {
+    policy_for(cluster, service, scope).load_balancer?.consistent_hash
+}
+
+/// The traffic policy in force for a cluster.
+fn policy_for(cluster: &ClusterName, service: &Service, scope: &Scope<'_>) -> policy::Policy {
     let rule = rule_for(service, scope);
     let subset = rule.and_then(|r| r.spec.subsets.iter().find(|s| s.name == cluster.subset));
-    policy::Policy::effective(rule, subset, cluster.port).load_balancer?.consistent_hash
+    policy::Policy::effective(rule, subset, cluster.port)
+}
+
+/// The preference by locality for a cluster, and whether its endpoints are ordered by it: without outlier detection
+/// only where the service itself asks for it.
+pub fn locality_preference(
+    cluster: &ClusterName,
+    service: &Service,
+    scope: &Scope<'_>,
+    reads: &mut ReadSet,
+) -> Option<(Effective, bool)> {
+    reads.read(Fact::DestinationRules(cluster.host.clone()));
+    let policy = policy_for(cluster, service, scope);
+    let rule = policy.load_balancer.as_ref().and_then(|lb| lb.locality_lb_setting.as_ref());
+    let found = locality::effective(scope.snapshot.mesh.locality_lb_setting(), rule, service.traffic)?;
+    let failover = found.forced || policy.outliers.is_some();
+    Some((found, failover))
 }

@@ -5,7 +5,7 @@ use lateen_api::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use lateen_mesh::Protocol;
 
 use super::policy::{Policy, circuit_breakers};
-use super::{Discovery, base, discovery, kind, rule_for, transport};
+use super::{Discovery, base, discovery, kind, locality_preference, rule_for, transport};
 use crate::reads::{Fact, ReadSet};
 use crate::resource::{Kind, Service};
 use crate::snapshot::{Snapshot, TrafficRule};
@@ -58,8 +58,21 @@ pub fn cluster(
     }
     let policy = Policy::effective(rule, subset, port.number);
     policy.apply(&mut cluster, port.protocol, snapshot);
+    if cluster.lb_policy != i32::from(proto::cluster::LbPolicy::ClusterProvided)
+        && locality_preference(name, service, &scope, reads).is_some()
+    {
+        weigh_localities(&mut cluster);
+    }
     transport::apply(&mut cluster, &transport::Towards { service, port, name, policy: &policy }, &scope, reads);
     Some(cluster)
+}
+
+/// Localities get traffic by the weights that come with them.
+fn weigh_localities(cluster: &mut proto::Cluster) {
+    use proto::cluster::common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig};
+    let config = cluster.common_lb_config.get_or_insert_default();
+    config.locality_config_specifier =
+        Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {}));
 }
 
 /// A cluster that uses only the first answer has only one endpoint.

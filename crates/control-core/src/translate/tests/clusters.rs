@@ -5,11 +5,13 @@ use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::{
     UpstreamTlsContext, common_tls_context::ValidationContextType,
 };
 use lateen_api::type_url;
+use lateen_mesh::Locality;
 use serde_json::json;
 
 use super::{get, istio, list, mesh, shop, sidecar, stock, unpack};
 use crate::reads::{Changes, Fact};
 use crate::translate::resource;
+use crate::view::ProxyView;
 
 const BACKEND: &str = "outbound|80||backend.default.svc.cluster.local";
 
@@ -147,4 +149,51 @@ fn endpoints_whose_policy_turns_mutual_tls_off_are_spoken_to_without_it() {
     assert_eq!(marked(Some(json!({"mtls": {"mode": "STRICT"}}))), 2);
     assert_eq!(marked(Some(json!({"selector": backend, "portLevelMtls": {"8080": disabled}}))), 0);
     assert_eq!(marked(Some(json!({"selector": backend, "portLevelMtls": {"9090": disabled}}))), 2);
+}
+
+/// `backend` in two regions, and the sidecar of a workload in the first.
+fn two_regions(policy: serde_json::Value, service: serde_json::Value) -> Vec<(String, u32, u32)> {
+    let mut objects = shop();
+    for object in &mut objects {
+        let (name, kind) = (object["metadata"]["name"].clone(), object["kind"].clone());
+        if kind == "Pod" && name != "web-v1" {
+            let place = if name == "backend-v1" { "eu.a.1" } else { "us.b" };
+            object["metadata"]["labels"]["istio-locality"] = json!(place);
+        }
+        if kind == "Service" && name == "backend" {
+            object["metadata"]["annotations"] = service.clone();
+        }
+    }
+    objects.push(istio("DestinationRule", "dr", json!({"host": "backend", "trafficPolicy": policy})));
+    let view = ProxyView { locality: Locality::parse("us/b"), ..sidecar() };
+    let assignment: ClusterLoadAssignment = get(BACKEND, &view, &mesh(&objects)).expect("there");
+    let group = |group: &lateen_api::envoy::envoy::config::endpoint::v3::LocalityLbEndpoints| {
+        let region = group.locality.as_ref().map(|l| l.region.clone()).unwrap_or_default();
+        (region, group.priority, group.load_balancing_weight.map_or(0, |w| w.value))
+    };
+    assignment.endpoints.iter().map(group).collect()
+}
+
+#[test]
+fn other_regions_are_second_where_failures_are_noticed() {
+    let order = |eu, us| vec![("eu".to_owned(), eu, 1), ("us".to_owned(), us, 1)];
+    assert_eq!(two_regions(json!({}), json!({})), order(0, 0));
+    assert_eq!(two_regions(json!({"outlierDetection": {}}), json!({})), order(1, 0));
+    let off = json!({"outlierDetection": {}, "loadBalancer": {"localityLbSetting": {"enabled": false}}});
+    assert_eq!(two_regions(off, json!({})), order(0, 0));
+    let close = json!({"networking.istio.io/traffic-distribution": "PreferClose"});
+    assert_eq!(two_regions(json!({}), close), order(1, 0));
+}
+
+#[test]
+fn shares_are_fixed_by_the_caller_s_locality() {
+    let to = |region: &str| {
+        let setting = json!({"distribute": [{"from": "us/*", "to": {region: 100}}]});
+        two_regions(json!({"loadBalancer": {"localityLbSetting": setting}}), json!({}))
+    };
+    assert_eq!(to("eu/a/*"), [("eu".to_owned(), 0, 100)]);
+    assert_eq!(to("us"), [("us".to_owned(), 0, 100)]);
+    let both = json!({"distribute": [{"from": "us/b", "to": {"eu": 30, "us": 70}}]});
+    let both = two_regions(json!({"loadBalancer": {"localityLbSetting": both}}), json!({}));
+    assert_eq!(both, [("eu".to_owned(), 0, 30), ("us".to_owned(), 0, 70)]);
 }
