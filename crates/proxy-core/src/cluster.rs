@@ -77,8 +77,29 @@ pub struct Limits {
     pub pending: u32,
     /// Requests.
     pub requests: u32,
-    /// Retries.
+    /// Retries, unless there is a budget.
     pub retries: u32,
+    /// Retries in relation to requests.
+    pub budget: Option<RetryBudget>,
+}
+
+/// Retries in relation to requests, so that they don't keep an overloaded service down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// Share of the requests under way and waiting, in percent.
+    pub percent: u32,
+    /// Retries that are always allowed.
+    pub least: u32,
+}
+
+impl Limits {
+    /// Retries that may be under way while `requests` are.
+    pub fn retries(&self, requests: u32) -> u32 {
+        self.budget.map_or(self.retries, |budget| {
+            let share = u64::from(requests) * u64::from(budget.percent) / 100;
+            budget.least.max(u32::try_from(share).unwrap_or(u32::MAX))
+        })
+    }
 }
 
 /// Keep-alive of TCP connections.
@@ -156,6 +177,8 @@ pub struct ClusterConfig {
     pub max_requests_per_connection: u32,
     /// Streams per HTTP/2 connection.
     pub max_concurrent_streams: u32,
+    /// Connections this old get no further requests.
+    pub max_connection_duration: Option<Duration>,
     /// Connections idle for so long are closed.
     pub idle_timeout: Option<Duration>,
     /// Leave the application protocols alone that connection managers would set.

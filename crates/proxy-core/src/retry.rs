@@ -89,6 +89,16 @@ pub struct RetryPolicy {
     pub base_interval: Duration,
     /// Longest pause.
     pub max_interval: Duration,
+    /// Only requests that surely had no effect, or whose method can be repeated without harm, are tried again.
+    pub safe: bool,
+}
+
+/// Header of an answer that a sidecar made without having passed the request on.
+pub const UNREACHED: &str = "x-lateen-unreached";
+
+/// Whether a request with this method has the same effect when it is made several times (RFC 9110, 9.2.2).
+pub fn is_idempotent(method: &str) -> bool {
+    matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
 }
 
 /// How a try failed before there was an answer.
@@ -113,8 +123,16 @@ impl RetryPolicy {
         self.on & on as u32 != 0
     }
 
-    /// Whether to try again after a failure.
-    pub fn on_failure(&self, failure: Failure) -> bool {
+    /// Whether a request may be made again although it may have had an effect.
+    fn repeats(&self, method: &str) -> bool {
+        !self.safe || is_idempotent(method)
+    }
+
+    /// Whether to try a request with this method again after a failure.
+    pub fn on_failure(&self, failure: Failure, method: &str) -> bool {
+        if matches!(failure, Failure::Reset | Failure::PerTryTimeout) && !self.repeats(method) {
+            return false;
+        }
         if self.has(RetryOn::FiveXx) && failure != Failure::Overflow {
             return true;
         }
@@ -130,14 +148,22 @@ impl RetryPolicy {
         }
     }
 
-    /// Whether to try again after an answer. `grpc_status` is the one in the response's headers, `header` looks up its
-    /// other headers.
+    /// Whether to try a request with this method again after an answer. `grpc_status` is the one in the response's
+    /// headers, `header` looks up its other headers.
     pub fn on_response<'h>(
         &self,
+        method: &str,
         status: u16,
         grpc_status: Option<u32>,
         header: impl Fn(&str) -> Option<&'h [u8]>,
     ) -> bool {
+        let unreached = self.safe && header(UNREACHED).is_some();
+        if unreached && self.has(RetryOn::ConnectFailure) {
+            return true;
+        }
+        if !unreached && !self.repeats(method) {
+            return false;
+        }
         let rate_limited = header("x-envoy-ratelimited").is_some();
         if rate_limited && (500..600).contains(&status) {
             return self.has(RetryOn::RateLimited);
@@ -185,6 +211,7 @@ mod tests {
             host_selection_attempts: 5,
             base_interval: Duration::from_millis(25),
             max_interval: Duration::from_millis(250),
+            safe: false,
         }
     }
 
@@ -199,7 +226,7 @@ mod tests {
             ("unavailable,cancelled", 200, Some(14), true),
             ("unavailable", 200, Some(1), false),
         ] {
-            assert_eq!(policy(on).on_response(status, grpc, |_| None), expect, "{on} {status} {grpc:?}");
+            assert_eq!(policy(on).on_response("POST", status, grpc, |_| None), expect, "{on} {status} {grpc:?}");
         }
     }
 
@@ -213,8 +240,30 @@ mod tests {
             ("5xx", Failure::PerTryTimeout, true),
             ("5xx", Failure::Overflow, false),
         ] {
-            assert_eq!(policy(on).on_failure(failure), expect, "{on} {failure:?}");
+            assert_eq!(policy(on).on_failure(failure, "POST"), expect, "{on} {failure:?}");
         }
+    }
+
+    #[test]
+    fn what_may_have_had_an_effect_is_repeated_only_without_harm() {
+        let safe = RetryPolicy { safe: true, ..policy("5xx,reset,unavailable,connect-failure,refused-stream") };
+        for (failure, post) in [
+            (Failure::Connect, true),
+            (Failure::RefusedStream, true),
+            (Failure::BeforeRequest, true),
+            (Failure::Reset, false),
+            (Failure::PerTryTimeout, false),
+        ] {
+            assert_eq!(safe.on_failure(failure, "POST"), post, "{failure:?}");
+            assert!(safe.on_failure(failure, "GET"), "{failure:?}");
+        }
+        let none = |_: &str| None;
+        let unreached = |name: &str| (name == UNREACHED).then_some(&b"true"[..]);
+        assert!(!safe.on_response("POST", 503, None, none) && safe.on_response("PUT", 503, None, none));
+        assert!(!safe.on_response("POST", 200, Some(14), none), "a call that the application refused");
+        assert!(safe.on_response("POST", 200, Some(14), unreached));
+        let default = RetryPolicy { safe: true, ..policy("connect-failure") };
+        assert!(default.on_response("POST", 503, None, unreached) && !default.on_response("GET", 503, None, none));
     }
 
     #[test]

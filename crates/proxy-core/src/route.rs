@@ -229,6 +229,8 @@ pub struct Forward {
     pub idle_timeout: Option<Option<Duration>>,
     /// Limit on what `grpc-timeout` may ask for; `None` ignores that header.
     pub max_grpc_timeout: Option<Option<Duration>>,
+    /// Limit for the stream from its first byte to its last; `None` leaves the connection manager's.
+    pub max_stream_duration: Option<Option<Duration>>,
     /// When to try again.
     pub retry: Option<Arc<RetryPolicy>>,
     /// Copies.

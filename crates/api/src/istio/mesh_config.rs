@@ -72,6 +72,9 @@ pub struct MeshConfig {
     pub path_normalization: Option<PathNormalization>,
     /// Retries of routes that do not say otherwise.
     pub default_http_retry_policy: Option<HttpRetry>,
+    /// Lateen's own: retry only what surely had no effect or can be repeated without harm, unless a route says when to
+    /// retry, and keep retries within 20 % of the requests; true. `false` restores Istio's behaviour.
+    pub safe_retries: Option<bool>,
     /// TLS between workloads.
     #[serde(rename = "meshMTLS")]
     pub mesh_mtls: Option<TlsConfig>,

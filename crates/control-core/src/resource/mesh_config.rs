@@ -78,6 +78,11 @@ impl MeshConfig {
         parsed(self.raw.protocol_detection_timeout.as_deref(), Duration::ZERO)
     }
 
+    /// Are retries limited to what does no harm, unless a rule says otherwise.
+    pub fn safe_retries(&self) -> bool {
+        self.raw.safe_retries.unwrap_or(true)
+    }
+
     /// Preference by locality where no DestinationRule says otherwise; on by default.
     pub fn locality_lb_setting(&self) -> &api::LocalityLbSetting {
         static ON: api::LocalityLbSetting = api::LocalityLbSetting {

@@ -80,6 +80,17 @@ impl IstioMetadata {
     }
 }
 
+/// Tells Lateen's proxy that only safe retries are wanted; others have no word for it.
+pub fn with_safe_retries(metadata: Option<Metadata>, safe: bool) -> Option<Metadata> {
+    if !safe {
+        return metadata;
+    }
+    let mut metadata = metadata.unwrap_or_default();
+    let fields = HashMap::from([("retries".to_owned(), text("safe"))]);
+    metadata.filter_metadata.insert("lateen".to_owned(), Struct { fields });
+    Some(metadata)
+}
+
 /// A text value.
 pub fn text(value: &str) -> Value {
     Value { kind: Some(Kind::StringValue(value.to_owned())) }

@@ -26,7 +26,8 @@ fn endpoint(id: u64, healthy: bool, active: u32) -> Arc<Endpoint> {
 }
 
 fn cluster(policy: Policy, priorities: Vec<Vec<Arc<Endpoint>>>) -> Cluster {
-    let limits = Limits { connections: u32::MAX, pending: u32::MAX, requests: u32::MAX, retries: u32::MAX };
+    let limits =
+        Limits { connections: u32::MAX, pending: u32::MAX, requests: u32::MAX, retries: u32::MAX, budget: None };
     let config = ClusterConfig {
         id: ClusterId(0),
         name: "c".into(),
@@ -44,6 +45,7 @@ fn cluster(policy: Policy, priorities: Vec<Vec<Arc<Endpoint>>>) -> Cluster {
         keepalive: None,
         max_requests_per_connection: 0,
         max_concurrent_streams: 100,
+        max_connection_duration: None,
         idle_timeout: None,
         keep_alpn: false,
         services: Vec::new(),

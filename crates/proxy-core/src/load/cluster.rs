@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use lateen_api::envoy::envoy::config::cluster::v3::{
     Cluster as ProtoCluster, OutlierDetection,
+    circuit_breakers::thresholds::RetryBudget as ProtoBudget,
     cluster::{ClusterDiscoveryType, DiscoveryType, LbConfig, LbPolicy, common_lb_config::LocalityConfigSpecifier},
 };
 use lateen_api::envoy::envoy::config::core::v3::{HttpProtocolOptions as CommonHttp, Metadata};
@@ -15,7 +16,7 @@ use xxhash_rust::xxh64::xxh64;
 
 use super::convert::{duration, is, number, port, socket_addr, some_duration, unpack};
 use super::{LoadError, tls};
-use crate::cluster::{ClusterConfig, Discovery, HttpVersion, Keepalive, Limits, Policy, ServiceRef};
+use crate::cluster::{ClusterConfig, Discovery, HttpVersion, Keepalive, Limits, Policy, RetryBudget, ServiceRef};
 use crate::outlier::OutlierConfig;
 use crate::provenance::{as_struct, fields, list, provenance, text};
 use crate::tables::ClusterId;
@@ -47,6 +48,7 @@ pub fn cluster(id: ClusterId, proto: &ProtoCluster) -> Result<ClusterConfig, Loa
         keepalive: keepalive(proto),
         max_requests_per_connection: max_requests(proto, &common),
         max_concurrent_streams: max_streams(proto, http.as_ref()),
+        max_connection_duration: some_duration(common.max_connection_duration.as_ref()),
         idle_timeout: idle_timeout(&common),
         keep_alpn: istio_flag(proto.metadata.as_ref(), "alpn_override") == Some("false"),
         services: services(proto.metadata.as_ref()),
@@ -187,7 +189,7 @@ fn idle_timeout(common: &CommonHttp) -> Option<Duration> {
 }
 
 fn limits(proto: &ProtoCluster) -> [Limits; 2] {
-    let defaults = Limits { connections: 1024, pending: 1024, requests: 1024, retries: 3 };
+    let defaults = Limits { connections: 1024, pending: 1024, requests: 1024, retries: 3, budget: None };
     let mut limits = [defaults; 2];
     let thresholds = proto.circuit_breakers.iter().flat_map(|breakers| &breakers.thresholds);
     for threshold in thresholds {
@@ -197,9 +199,18 @@ fn limits(proto: &ProtoCluster) -> [Limits; 2] {
             pending: number(threshold.max_pending_requests).unwrap_or(defaults.pending),
             requests: number(threshold.max_requests).unwrap_or(defaults.requests),
             retries: number(threshold.max_retries).unwrap_or(defaults.retries),
+            budget: threshold.retry_budget.as_ref().map(retry_budget),
         };
     }
     limits
+}
+
+/// 20 % and at least three, unless it says otherwise.
+fn retry_budget(budget: &ProtoBudget) -> RetryBudget {
+    RetryBudget {
+        percent: budget.budget_percent.map_or(20, |percent| percent.value.clamp(0.0, 100.0) as u32),
+        least: number(budget.min_retry_concurrency).unwrap_or(3),
+    }
 }
 
 fn outlier(config: &OutlierDetection) -> OutlierConfig {

@@ -13,13 +13,14 @@ use lateen_api::envoy::envoy::config::route::v3::{
 };
 use lateen_api::envoy::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
 
+use super::cluster::lateen_fields;
 use super::convert::{header_matches, header_ops, number, port, query_match, runtime_fraction, some_duration, truth};
 use super::{Context, LoadError, filter};
 use crate::balance::{HashKind, HashPolicy};
 use crate::fraction::Fraction;
 use crate::header_ops::BothOps;
 use crate::pattern::{Pattern, Substitution};
-use crate::provenance::provenance;
+use crate::provenance::{provenance, text};
 use crate::retry::{RetryPolicy, parse_retry_on};
 use crate::route::{
     Action, Forward, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect, Route, RouteMatch, Target, WeightedCluster,
@@ -37,7 +38,9 @@ pub struct Inherited<'v> {
 pub fn route(context: &mut Context<'_>, proto: &ProtoRoute, inherited: &Inherited<'_>) -> Result<Route, LoadError> {
     let matcher = proto.r#match.as_ref().ok_or_else(|| LoadError::invalid("a route has no match"))?;
     let action = match &proto.action {
-        Some(ProtoAction::Route(action)) => Action::Forward(Box::new(forward(context, action, inherited)?)),
+        Some(ProtoAction::Route(action)) => {
+            Action::Forward(Box::new(forward(context, action, inherited, safe_retries(proto))?))
+        }
         Some(ProtoAction::Redirect(redirect)) => Action::Redirect(Box::new(self::redirect(redirect)?)),
         Some(ProtoAction::DirectResponse(response)) => Action::Respond {
             status: status(response.status)?,
@@ -107,7 +110,17 @@ fn route_match(proto: &ProtoMatch) -> Result<RouteMatch, LoadError> {
     })
 }
 
-fn forward(context: &mut Context<'_>, action: &RouteAction, inherited: &Inherited<'_>) -> Result<Forward, LoadError> {
+/// Whether the control plane asks for retries that are safe.
+fn safe_retries(proto: &ProtoRoute) -> bool {
+    lateen_fields(proto.metadata.as_ref()).and_then(|fields| text(fields, "retries")) == Some("safe")
+}
+
+fn forward(
+    context: &mut Context<'_>,
+    action: &RouteAction,
+    inherited: &Inherited<'_>,
+    safe_retries: bool,
+) -> Result<Forward, LoadError> {
     let retry = action.retry_policy.as_ref().or(inherited.retry);
     let mirrors =
         if action.request_mirror_policies.is_empty() { inherited.mirrors } else { &action.request_mirror_policies };
@@ -124,7 +137,8 @@ fn forward(context: &mut Context<'_>, action: &RouteAction, inherited: &Inherite
         timeout: timeout(action),
         idle_timeout: action.idle_timeout.as_ref().map(|timeout| some_duration(Some(timeout))),
         max_grpc_timeout: max_grpc_timeout(action),
-        retry: retry.map(retry_policy).transpose()?.map(Arc::new),
+        max_stream_duration: max_stream_duration(action),
+        retry: retry.map(|retry| retry_policy(retry, safe_retries)).transpose()?.map(Arc::new),
         mirrors: mirrors.iter().map(|mirror| mirror_policy(context, mirror, action)).collect(),
         hash: action.hash_policy.iter().filter_map(hash_policy).collect(),
         upgrades: action
@@ -140,6 +154,12 @@ fn forward(context: &mut Context<'_>, action: &RouteAction, inherited: &Inherite
 fn max_grpc_timeout(action: &RouteAction) -> Option<Option<Duration>> {
     let newer = action.max_stream_duration.as_ref().and_then(|max| max.grpc_timeout_header_max.as_ref());
     newer.or(action.max_grpc_timeout.as_ref()).map(|max| some_duration(Some(max)))
+}
+
+/// A zero limit is none.
+fn max_stream_duration(action: &RouteAction) -> Option<Option<Duration>> {
+    let limit = action.max_stream_duration.as_ref()?.max_stream_duration.as_ref()?;
+    Some(some_duration(Some(limit)))
 }
 
 fn target(context: &mut Context<'_>, action: &RouteAction) -> Result<Target, LoadError> {
@@ -215,6 +235,7 @@ fn mirror_policy(context: &mut Context<'_>, mirror: &RequestMirrorPolicy, of: &R
         timeout: timeout(of).or(Some(DEFAULT_TIMEOUT)),
         idle_timeout: None,
         max_grpc_timeout: None,
+        max_stream_duration: None,
         retry: None,
         mirrors: Vec::new(),
         hash: Vec::new(),
@@ -249,7 +270,7 @@ fn hash_policy(proto: &ProtoHash) -> Option<HashPolicy> {
     Some(HashPolicy { kind, terminal: proto.terminal })
 }
 
-fn retry_policy(proto: &ProtoRetry) -> Result<RetryPolicy, LoadError> {
+fn retry_policy(proto: &ProtoRetry, safe: bool) -> Result<RetryPolicy, LoadError> {
     let base = proto.retry_back_off.as_ref().and_then(|back_off| some_duration(back_off.base_interval.as_ref()));
     let max = proto.retry_back_off.as_ref().and_then(|back_off| some_duration(back_off.max_interval.as_ref()));
     let base = base.unwrap_or(Duration::from_millis(25));
@@ -264,6 +285,7 @@ fn retry_policy(proto: &ProtoRetry) -> Result<RetryPolicy, LoadError> {
         host_selection_attempts: u32::try_from(proto.host_selection_retry_max_attempts).unwrap_or(1).clamp(1, 32),
         base_interval: base,
         max_interval: max.unwrap_or(base * 10),
+        safe,
     })
 }
 

@@ -6,12 +6,13 @@ mod relay;
 
 use lateen_proxy_core::Flag;
 use lateen_proxy_core::http::Alpn;
-use lateen_proxy_core::retry::Failure;
+use lateen_proxy_core::retry::{Failure, is_idempotent};
 
 use super::body::Body;
+use super::clock::{Clock, Late};
 use super::edits::Edits;
 use super::exchange::{EndpointRef, Exchange};
-use super::forward::{Broken, Clock, Late, Plan};
+use super::forward::{Broken, Plan};
 use super::head::{Length, Response};
 use super::reply::Shape;
 use super::sink::Replay;
@@ -86,8 +87,7 @@ pub fn gone(x: &mut Exchange<'_>, body: &Body<'_>) -> Tried {
 fn broken(x: &mut Exchange<'_>, work: &Work<'_, '_>, body: &Body<'_>, reused: bool, wait: Wait) -> Tried {
     let address = &work.endpoint.address;
     let cluster = &work.plan.cluster.name;
-    let method = x.head.method();
-    let harmless = matches!(method, "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE");
+    let harmless = is_idempotent(x.head.method());
     match wait {
         Wait::Client | Wait::Gone => gone(x, body),
         Wait::Late(late) => Tried::Late(late),
@@ -128,7 +128,7 @@ fn shape(method: &str, status: u16, length: Length) -> Shape {
 fn asks_again(x: &mut Exchange<'_>, work: &Work<'_, '_>, status: u16, head: &dyn Response) -> bool {
     let Some(retry) = &work.plan.forward.retry else { return false };
     let grpc = if x.grpc { grpc_status(head.header("grpc-status")) } else { None };
-    if !retry.on_response(status, grpc, |name| head.header(name)) {
+    if !retry.on_response(x.head.method(), status, grpc, |name| head.header(name)) {
         return false;
     }
     if !work.can_retry && retry.retries > 0 {

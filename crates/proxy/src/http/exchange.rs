@@ -83,6 +83,8 @@ pub struct Exchange<'t> {
     pub facts: Option<Rc<Facts>>,
     /// Tries.
     pub attempts: u32,
+    /// An endpoint may have got something of it.
+    pub reached: bool,
     /// Why it ended as it did.
     pub flags: Flags,
     /// The same in words.
@@ -144,6 +146,7 @@ impl<'t> Exchange<'t> {
             endpoint: None,
             facts: None,
             attempts: 0,
+            reached: false,
             flags: Flags::default(),
             details: "",
             transport_failure: String::new(),

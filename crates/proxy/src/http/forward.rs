@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use bytes::Bytes;
 use lateen_proxy_core::Flag;
@@ -11,15 +11,15 @@ use lateen_proxy_core::balance::{PickContext, request_hash};
 use lateen_proxy_core::cluster::{Cluster, Discovery};
 use lateen_proxy_core::endpoint::EndpointState;
 use lateen_proxy_core::outlier::{self, Outcome};
-use lateen_proxy_core::retry::Failure;
+use lateen_proxy_core::retry::{Failure, is_idempotent};
 use lateen_proxy_core::route::{Chosen, Forward, HostRewrite};
 use smallvec::SmallVec;
 use std::sync::Arc;
-use tokio::time::Instant;
 
 use super::attempt::{self, Tried};
 use super::body::Body;
 use super::cause;
+use super::clock::{Clock, Late, Progress};
 use super::edits::Edits;
 use super::exchange::{EndpointRef, Exchange};
 use super::head::Length;
@@ -46,63 +46,6 @@ pub struct Plan<'t> {
     pub upgrade: Option<&'t str>,
     /// Tell the client our metadata.
     pub tell: bool,
-}
-
-/// Time limits of a request. They run from the moment the whole request was received.
-#[derive(Debug, Clone, Copy)]
-pub struct Clock {
-    global: Option<std::time::Duration>,
-    per_try: Option<std::time::Duration>,
-    /// End of the whole.
-    end: Option<Instant>,
-    /// End of this try.
-    try_end: Option<Instant>,
-}
-
-/// Which limit was reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Late {
-    /// That of the whole request.
-    Request,
-    /// That of one try.
-    Try,
-}
-
-impl Clock {
-    fn new(forward: &Forward, x: &Exchange<'_>) -> Self {
-        let asked = x.head.header("x-envoy-upstream-rq-timeout-ms").filter(|_| !x.hcm.use_remote_address);
-        let asked = asked.as_deref().and_then(|text| std::str::from_utf8(text).ok()).and_then(|text| text.parse().ok());
-        let global = match asked {
-            Some(0) => None,
-            Some(millis) => Some(std::time::Duration::from_millis(millis)),
-            None => forward.timeout,
-        };
-        let per_try = forward.retry.as_ref().and_then(|retry| retry.per_try_timeout);
-        Self { global, per_try, end: None, try_end: None }
-    }
-
-    /// The whole request was received, or a new try begins.
-    pub fn start(&mut self) {
-        if self.global.is_none() && self.per_try.is_none() {
-            return;
-        }
-        let now = Instant::now();
-        if self.end.is_none() {
-            self.end = self.global.map(|limit| now + limit);
-        }
-        self.try_end = self.per_try.map(|limit| now + limit);
-    }
-
-    /// Ready when a limit is reached.
-    pub fn poll(&self, cx: &mut Context<'_>, timer: &mut Timer) -> Poll<Late> {
-        let (deadline, late) = match (self.end, self.try_end) {
-            (Some(end), Some(try_end)) if try_end < end => (try_end, Late::Try),
-            (Some(end), _) => (end, Late::Request),
-            (None, Some(try_end)) => (try_end, Late::Try),
-            (None, None) => return Poll::Pending,
-        };
-        timer.poll_at(cx, deadline).map(|()| late)
-    }
 }
 
 /// Counts a request at its endpoint.
@@ -158,8 +101,8 @@ pub async fn forward<'t>(
         report(x, plan, &endpoint, &tried);
         match tried {
             Tried::Done | Tried::Gone => return,
-            Tried::Late(late) if late == Late::Request || !tries.again(plan, Failure::PerTryTimeout, x) => {
-                return timed_out(x, plan, body, reply, late).await;
+            Tried::Late(late) if late != Late::Try || !tries.again(plan, Failure::PerTryTimeout, x) => {
+                return timed_out(x, plan, &tries.clock, body, reply, late).await;
             }
             Tried::Late(_) | Tried::Answered => {}
             Tried::Failed { failure, stale, broken } => {
@@ -192,6 +135,8 @@ pub struct Broken {
 struct Tries {
     clock: Clock,
     replay: Option<Replay>,
+    /// Sending it twice does no harm, and is possible.
+    repeatable: bool,
     tried: SmallVec<[u64; 4]>,
     hash: Option<u64>,
     retries: u32,
@@ -208,9 +153,16 @@ impl Tries {
             clock.start();
         }
         let hash = &plan.forward.hash;
+        let idempotent = is_idempotent(x.head.method());
+        let kept = match plan.length {
+            Length::None => true,
+            Length::Known(length) => length <= REPLAY as u64,
+            Length::Unknown => false,
+        };
         Self {
             clock,
-            replay: (!over).then(|| Replay::new(if plan.forward.retry.is_some() { REPLAY } else { 0 })),
+            replay: (!over).then(|| Replay::new(if idempotent || plan.forward.retry.is_some() { REPLAY } else { 0 })),
+            repeatable: idempotent && kept,
             tried: SmallVec::new(),
             hash: if hash.is_empty() { None } else { request_hash(hash, x.head, x.conn.remote.ip()) },
             retries: 0,
@@ -257,12 +209,13 @@ impl Tries {
             alpn,
             host: edits.authority.as_deref().unwrap_or(x.head.authority()),
             fresh: std::mem::take(&mut self.fresh),
+            repeatable: self.repeatable,
             high_priority: plan.forward.high_priority,
         };
         let worker = &x.conn.worker;
         let acquired = {
             let mut acquiring = pin!(worker.pools.acquire(worker, plan.cluster, endpoint, &want));
-            let clock = self.clock;
+            let mut clock = self.clock.clone();
             poll_fn(|cx| {
                 if let Poll::Ready(acquired) = acquiring.as_mut().poll(cx) {
                     return Poll::Ready(Ok(acquired));
@@ -270,7 +223,8 @@ impl Tries {
                 if body.is_over() && (body.poll_gone(cx).is_ready() || reply.poll_gone(cx).is_ready()) {
                     return Poll::Ready(Err(None));
                 }
-                clock.poll(cx, timer).map(|late| Err(Some(late)))
+                let progress = Progress { moved: body.received, received: body.is_over() };
+                clock.poll(cx, timer, progress).map(|late| Err(Some(late)))
             })
             .await
         };
@@ -280,6 +234,7 @@ impl Tries {
             Err(Some(late)) => return Tried::Late(late),
             Err(None) => return attempt::gone(x, body),
         };
+        x.reached = true;
         let can_retry = self.left(plan) && self.replay.as_ref().is_none_or(|replay| replay.kept().is_some());
         let mut work = attempt::Work {
             plan,
@@ -313,7 +268,9 @@ impl Tries {
 
     /// Whether to try again after a failure.
     fn again(&mut self, plan: &Plan<'_>, failure: Failure, x: &mut Exchange<'_>) -> bool {
-        let Some(retry) = plan.forward.retry.as_ref().filter(|retry| retry.on_failure(failure)) else { return false };
+        let Some(retry) = plan.forward.retry.as_ref().filter(|retry| retry.on_failure(failure, x.head.method())) else {
+            return false;
+        };
         if self.retries >= retry.retries {
             if retry.retries > 0 {
                 x.flags.set(Flag::UpstreamRetryLimitExceeded);
@@ -321,7 +278,10 @@ impl Tries {
             return false;
         }
         let limits = &plan.cluster.limits[usize::from(plan.forward.high_priority)];
-        match Counted::take(&plan.cluster.state, Slot::Retries, limits.retries) {
+        let state = &plan.cluster.state;
+        let limit = limits.retries(state.requests.load(Relaxed).saturating_add(state.pending.load(Relaxed)));
+        self.retry_count = None;
+        match Counted::take(state, Slot::Retries, limit) {
             Ok(counted) => self.retry_count = Some(counted),
             Err(_) => {
                 x.flags.set(Flag::UpstreamOverflow);
@@ -386,18 +346,20 @@ fn report(x: &Exchange<'_>, plan: &Plan<'_>, endpoint: &EndpointRef<'_>, tried: 
     }
 }
 
-async fn timed_out(x: &mut Exchange<'_>, plan: &Plan<'_>, body: &Body<'_>, reply: &mut Reply<'_>, late: Late) {
-    let (limit, details) = match late {
-        Late::Request => (plan.forward.timeout, "upstream_response_timeout"),
-        Late::Try => (plan.forward.retry.as_ref().and_then(|retry| retry.per_try_timeout), "upstream_per_try_timeout"),
-    };
+async fn timed_out(
+    x: &mut Exchange<'_>,
+    plan: &Plan<'_>,
+    clock: &Clock,
+    body: &Body<'_>,
+    reply: &mut Reply<'_>,
+    late: Late,
+) {
+    let (flag, details, what) = clock.explain(late);
     let address = x.endpoint.as_ref().map(|endpoint| endpoint.address.to_string()).unwrap_or_default();
-    let cause = format!(
-        "upstream request timeout: {address} of cluster {} gave no answer within {:?}",
-        plan.cluster.name,
-        limit.unwrap_or_default()
-    );
-    x.fail(Flag::UpstreamRequestTimeout, details);
+    let cause = format!("upstream request timeout: {address} of cluster {} {what}", plan.cluster.name);
+    // Who is still sending is late himself.
+    let status = if matches!(late, Late::Idle | Late::Receive) && !body.is_over() { 408 } else { 504 };
+    x.fail(flag, details);
     x.cause.clone_from(&cause);
-    local::send(x, body, reply, Local { grpc: Some(4), ..Local::text(504, cause) }).await;
+    local::send(x, body, reply, Local { grpc: Some(4), ..Local::text(status, cause) }).await;
 }

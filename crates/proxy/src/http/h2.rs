@@ -10,6 +10,7 @@ use http::request::Parts;
 use lateen_proxy_core::RequestHead;
 use lateen_proxy_core::head::join;
 use lateen_proxy_core::http::{Hcm, Underscores};
+use tokio::time::Instant;
 
 use super::body::Body;
 use super::head::{Headers, Length};
@@ -36,11 +37,17 @@ pub async fn serve(conn: Conn, hcm: std::sync::Arc<Hcm>, io: Io) {
     let Ok(mut connection) = outlet.through(handshake).await else { return };
     let conn = Rc::new(conn);
     let mut draining = false;
+    let end = hcm.max_connection_duration.map(|limit| Instant::now() + limit);
     loop {
         let accepted = tokio::select! {
             biased;
             accepted = outlet.through(connection.accept()) => accepted,
             () = conn.worker.drained(), if !draining => {
+                draining = true;
+                connection.graceful_shutdown();
+                continue;
+            }
+            () = ended(end), if !draining => {
                 draining = true;
                 connection.graceful_shutdown();
                 continue;
@@ -64,6 +71,14 @@ pub async fn serve(conn: Conn, hcm: std::sync::Arc<Hcm>, io: Io) {
             }
             None => return,
         }
+    }
+}
+
+/// Ready at `end`; never if there is none.
+async fn ended(end: Option<Instant>) {
+    match end {
+        Some(end) => tokio::time::sleep_until(end).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,6 +5,8 @@ use std::future::poll_fn;
 use bytes::Bytes;
 use lateen_proxy_core::Flag;
 use lateen_proxy_core::http::ServerHeader;
+use lateen_proxy_core::listener::Direction;
+use lateen_proxy_core::retry::UNREACHED;
 use smallvec::SmallVec;
 
 use super::body::Body;
@@ -65,6 +67,8 @@ pub async fn refuse(
 
 /// Answers a request here and records it.
 pub async fn send(x: &mut Exchange<'_>, request: &Body<'_>, reply: &mut Reply<'_>, local: Local) {
+    // Who called can tell from it that trying elsewhere does no harm.
+    let unreached = !x.reached && local.status >= 500 && x.conn.listener.direction == Direction::Inbound;
     let local = if x.grpc { grpc(local) } else { local };
     x.status = local.status;
     x.received = request.received;
@@ -81,6 +85,9 @@ pub async fn send(x: &mut Exchange<'_>, request: &Body<'_>, reply: &mut Reply<'_
     let mut edits = Edits::default();
     for (name, value) in &local.headers {
         edits.add(*name, value.as_slice());
+    }
+    if unreached {
+        edits.add(UNREACHED, &b"true"[..]);
     }
     let date = x.conn.worker.date();
     edits.add("date", date.to_vec());

@@ -4,6 +4,7 @@ pub mod attempt;
 mod authorize;
 pub mod body;
 mod cause;
+pub mod clock;
 mod cors;
 mod decorate;
 pub mod edits;

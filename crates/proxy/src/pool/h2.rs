@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -25,12 +25,28 @@ pub struct Client {
     facts: Rc<Facts>,
     open: Rc<Cell<bool>>,
     idle_limit: Option<Duration>,
+    /// When it gets no further streams.
+    end: Option<Instant>,
+    /// Streams that it may still get.
+    left: Rc<Cell<u32>>,
+}
+
+impl Client {
+    /// Whether it may get another stream, which is counted.
+    fn take_stream(&self) -> bool {
+        let left = self.left.get();
+        let usable = self.open.get() && left > 0 && self.end.is_none_or(|end| Instant::now() < end);
+        if usable && left != u32::MAX {
+            self.left.set(left - 1);
+        }
+        usable
+    }
 }
 
 /// A stream on the connection at hand, when there is one that works.
 pub async fn reuse(slot: &RefCell<Option<Client>>) -> Option<Upstream> {
     let client = slot.borrow().clone()?;
-    if client.open.get()
+    if client.take_stream()
         && let Ok(send) = client.send.clone().ready().await
     {
         return Some(Upstream::H2(send, client.facts));
@@ -45,8 +61,10 @@ pub async fn reuse(slot: &RefCell<Option<Client>>) -> Option<Upstream> {
 /// Lets go of a connection that was idle for too long; whether there still is one.
 pub fn sweep(slot: &RefCell<Option<Client>>, idle: Duration) -> bool {
     let mut slot = slot.borrow_mut();
+    let now = Instant::now();
+    let old = |client: &Client| client.end.is_some_and(|end| now >= end);
     // Streams under way keep the connection open until they end.
-    slot.take_if(|client| !client.open.get() || client.idle_limit.is_some_and(|limit| idle >= limit));
+    slot.take_if(|client| !client.open.get() || old(client) || client.idle_limit.is_some_and(|limit| idle >= limit));
     slot.is_some()
 }
 
@@ -77,7 +95,18 @@ pub async fn open(
         alive.set(false);
         drop(count);
     });
-    let client = Client { send: send.clone(), facts: facts.clone(), open, idle_limit: cluster.idle_timeout };
+    let client = Client {
+        send: send.clone(),
+        facts: facts.clone(),
+        open,
+        idle_limit: cluster.idle_timeout,
+        end: cluster.max_connection_duration.map(|limit| Instant::now() + limit),
+        left: Rc::new(Cell::new(match cluster.max_requests_per_connection {
+            0 => u32::MAX,
+            // The request that it is opened for is one of them.
+            limit => limit - 1,
+        })),
+    };
     *slot.borrow_mut() = Some(client);
     let send = send.ready().await.map_err(failed)?;
     Ok(Upstream::H2(send, facts))

@@ -26,6 +26,9 @@ pub use count::{Counted, Full, Slot};
 
 /// Idle connections kept for one endpoint.
 const MAX_IDLE: usize = 1024;
+/// A request that must not be sent twice goes out on a connection that was used so recently, or on a new one: servers
+/// close idle connections after some seconds, and a request that crosses the close on its way may or may not be heard.
+const RECENT: Duration = Duration::from_secs(1);
 /// Endpoints without any connection are forgotten after so long.
 const FORGET: Duration = Duration::from_secs(60);
 
@@ -52,6 +55,8 @@ pub struct H1Conn {
     pub requests: u32,
     /// What is known about it.
     pub facts: Rc<Facts>,
+    opened: Instant,
+    age_limit: Option<Duration>,
     idle_since: Instant,
     idle_limit: Option<Duration>,
     _count: Counted,
@@ -106,6 +111,8 @@ pub struct Want<'a> {
     pub host: &'a str,
     /// A new connection, as a kept one failed.
     pub fresh: bool,
+    /// It does no harm if the request has to be sent twice.
+    pub repeatable: bool,
     /// Limits of high priority apply.
     pub high_priority: bool,
 }
@@ -173,7 +180,7 @@ impl Pools {
         let host = self.host(cluster, (endpoint.id, want.alpn.map_or(0, |alpn| alpn.id)));
         if want.version != Version::H2
             && !want.fresh
-            && let Some(conn) = host.take_idle()
+            && let Some(conn) = host.take_idle(want.repeatable)
         {
             return Ok(Upstream::H1(conn));
         }
@@ -201,7 +208,7 @@ impl Pools {
     pub fn release(&self, cluster: &Cluster, endpoint: &Endpoint, alpn: Option<&Alpn>, mut conn: Box<H1Conn>) {
         conn.requests += 1;
         let limit = cluster.max_requests_per_connection;
-        if (limit > 0 && conn.requests >= limit) || !conn.inbuf.is_empty() {
+        if (limit > 0 && conn.requests >= limit) || conn.is_old() || !conn.inbuf.is_empty() {
             return;
         }
         conn.reused = true;
@@ -233,7 +240,7 @@ impl Pools {
             let mut idle = host.idle.borrow_mut();
             idle.retain(|conn| {
                 let expired = conn.idle_limit.is_some_and(|limit| now.duration_since(conn.idle_since) >= limit);
-                !expired && conn.stream.is_quiet()
+                !expired && !conn.is_old() && conn.stream.is_quiet()
             });
             let open = !idle.is_empty() || h2::sweep(&host.h2, now.duration_since(host.used.get()));
             drop(idle);
@@ -248,15 +255,26 @@ impl Pools {
 }
 
 impl Host {
-    fn take_idle(&self) -> Option<Box<H1Conn>> {
+    fn take_idle(&self, repeatable: bool) -> Option<Box<H1Conn>> {
         let mut idle = self.idle.borrow_mut();
         // The one used last is the least likely to have been closed.
         while let Some(conn) = idle.pop_back() {
-            if conn.stream.is_quiet() {
-                return Some(conn);
+            if conn.is_old() || !conn.stream.is_quiet() {
+                continue;
             }
+            if !repeatable && conn.idle_since.elapsed() > RECENT {
+                idle.push_back(conn);
+                return None;
+            }
+            return Some(conn);
         }
         None
+    }
+}
+
+impl H1Conn {
+    fn is_old(&self) -> bool {
+        self.age_limit.is_some_and(|limit| self.opened.elapsed() >= limit)
     }
 }
 
@@ -289,6 +307,8 @@ fn h1(connected: Connected, cluster: &Cluster, count: Counted) -> Box<H1Conn> {
         reused: false,
         requests: 0,
         facts,
+        opened: Instant::now(),
+        age_limit: cluster.max_connection_duration,
         idle_since: Instant::now(),
         idle_limit: cluster.idle_timeout,
         _count: count,

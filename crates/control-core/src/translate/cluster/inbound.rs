@@ -77,7 +77,7 @@ pub fn passthrough(snapshot: &Snapshot, reads: &mut ReadSet) -> proto::Cluster {
     let mut cluster = base(name::INBOUND_PASSTHROUGH, snapshot);
     original(&mut cluster);
     Policy::default().apply(&mut cluster, Protocol::Auto, snapshot);
-    cluster.circuit_breakers = Some(circuit_breakers(None));
+    cluster.circuit_breakers = Some(circuit_breakers(None, None));
     cluster.common_lb_config = None;
     cluster
 }

@@ -120,7 +120,7 @@ pub fn passthrough(snapshot: &Snapshot, reads: &mut ReadSet) -> proto::Cluster {
     let mut cluster = proto::Cluster {
         cluster_discovery_type: Some(kind(Discovery::OriginalDst)),
         lb_policy: proto::cluster::LbPolicy::ClusterProvided.into(),
-        circuit_breakers: Some(circuit_breakers(None)),
+        circuit_breakers: Some(circuit_breakers(None, None)),
         ..base(name::PASSTHROUGH, snapshot)
     };
     Policy::default().apply(&mut cluster, Protocol::Auto, snapshot);

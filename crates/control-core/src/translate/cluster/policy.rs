@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use lateen_api::envoy::envoy::config::cluster::v3 as proto;
+use lateen_api::envoy::envoy::config::cluster::v3::circuit_breakers::thresholds::RetryBudget as Budget;
 use lateen_api::envoy::envoy::config::core::v3 as core;
 use lateen_api::envoy::envoy::extensions::upstreams::http::v3 as upstream;
 use lateen_api::envoy::envoy::r#type::v3::Percent;
@@ -22,6 +23,8 @@ pub struct Policy {
     pub pool: Option<api::ConnectionPoolSettings>,
     /// When endpoints are taken out.
     pub outliers: Option<api::OutlierDetection>,
+    /// Retries in relation to requests, if the rule says anything about it.
+    pub retry_budget: Option<api::RetryBudget>,
     /// TLS, if the rule says anything about it.
     pub tls: Option<api::ClientTlsSettings>,
 }
@@ -32,6 +35,7 @@ impl Policy {
         let base = rule.and_then(|r| r.spec.traffic_policy.as_ref());
         let own = subset.and_then(|s| s.traffic_policy.as_ref());
         let at_port = |policy: Option<&api::TrafficPolicy>| policy.and_then(|p| of_port(p, port)).cloned();
+        let retry_budget = own.into_iter().chain(base).find_map(|p| p.retry_budget.clone());
         let port_policy = at_port(own).or_else(|| at_port(base));
         if let Some(p) = port_policy {
             return Self {
@@ -39,6 +43,7 @@ impl Policy {
                 pool: p.connection_pool,
                 outliers: p.outlier_detection,
                 tls: p.tls,
+                retry_budget,
             };
         }
         let pick = own.into_iter().chain(base);
@@ -47,12 +52,13 @@ impl Policy {
             pool: pick.clone().find_map(|p| p.connection_pool.clone()),
             outliers: pick.clone().find_map(|p| p.outlier_detection.clone()),
             tls: pick.clone().find_map(|p| p.tls.clone()),
+            retry_budget,
         }
     }
 
     /// Writes the policy into a cluster.
     pub fn apply(&self, cluster: &mut proto::Cluster, protocol: Protocol, snapshot: &Snapshot) {
-        cluster.circuit_breakers = Some(circuit_breakers(self.pool.as_ref()));
+        cluster.circuit_breakers = Some(circuit_breakers(self.pool.as_ref(), self.retry_budget(snapshot)));
         let tcp = self.pool.as_ref().and_then(|p| p.tcp.as_ref());
         if let Some(timeout) = tcp.and_then(|t| parse_duration(t.connect_timeout.as_deref())) {
             cluster.connect_timeout = Some(timeout);
@@ -68,6 +74,20 @@ impl Policy {
         });
         self.balance(cluster);
         cluster.typed_extension_protocol_options = self.http_options(protocol, snapshot);
+    }
+
+    /// The budget of the rule; else, unless the rule limits retries by number, 20 % and at least three.
+    fn retry_budget(&self, snapshot: &Snapshot) -> Option<Budget> {
+        let limited = self.pool.as_ref().and_then(|p| p.http.as_ref()).is_some_and(|h| h.max_retries.unwrap_or(0) > 0);
+        if self.retry_budget.is_none() && (limited || !snapshot.mesh.safe_retries()) {
+            return None;
+        }
+        let own = self.retry_budget.clone().unwrap_or_default();
+        Some(Budget {
+            budget_percent: Some(Percent { value: own.percent.unwrap_or(20.0) }),
+            min_retry_concurrency: number(own.min_retry_concurrency.unwrap_or(3)),
+            ..Default::default()
+        })
     }
 
     fn balance(&self, cluster: &mut proto::Cluster) {
@@ -139,7 +159,7 @@ impl Policy {
             return HashMap::new();
         }
         let options = upstream::HttpProtocolOptions {
-            common_http_protocol_options: Some(common_http(http)),
+            common_http_protocol_options: Some(common_http(http, self.pool.as_ref().and_then(|p| p.tcp.as_ref()))),
             upstream_protocol_options: Some(version),
             ..Default::default()
         };
@@ -154,12 +174,13 @@ fn of_port(policy: &api::TrafficPolicy, port: u16) -> Option<&api::PortTrafficPo
     policy.port_level_settings.iter().find(|s| s.port.as_ref().is_some_and(|p| p.number == u32::from(port)))
 }
 
-fn common_http(http: Option<&api::HttpSettings>) -> core::HttpProtocolOptions {
+fn common_http(http: Option<&api::HttpSettings>, tcp: Option<&api::TcpSettings>) -> core::HttpProtocolOptions {
     let idle = http.and_then(|h| parse_duration(h.idle_timeout.as_deref()));
     let requests = http.and_then(|h| h.max_requests_per_connection).and_then(|n| u32::try_from(n).ok());
     core::HttpProtocolOptions {
         idle_timeout: Some(idle.unwrap_or_else(|| duration(IDLE))),
         max_requests_per_connection: requests.filter(|n| *n > 0).and_then(number),
+        max_connection_duration: tcp.and_then(|t| parse_duration(t.max_connection_duration.as_deref())),
         ..Default::default()
     }
 }
@@ -173,7 +194,10 @@ fn keepalive(settings: &api::Http2KeepAlive) -> core::KeepaliveSettings {
 }
 
 /// Limits; without a limit the largest number there is.
-pub fn circuit_breakers(pool: Option<&api::ConnectionPoolSettings>) -> proto::CircuitBreakers {
+pub fn circuit_breakers(
+    pool: Option<&api::ConnectionPoolSettings>,
+    retry_budget: Option<Budget>,
+) -> proto::CircuitBreakers {
     let limit =
         |value: Option<i32>| number(value.and_then(|v| u32::try_from(v).ok()).filter(|v| *v > 0).unwrap_or(u32::MAX));
     let tcp = pool.and_then(|p| p.tcp.as_ref());
@@ -184,6 +208,7 @@ pub fn circuit_breakers(pool: Option<&api::ConnectionPoolSettings>) -> proto::Ci
             max_pending_requests: limit(http.and_then(|h| h.http1_max_pending_requests)),
             max_requests: limit(http.and_then(|h| h.http2_max_requests)),
             max_retries: limit(http.and_then(|h| h.max_retries)),
+            retry_budget,
             track_remaining: true,
             ..Default::default()
         }],

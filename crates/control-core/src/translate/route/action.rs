@@ -13,7 +13,7 @@ use super::{fault, retry};
 use crate::reads::{Fact, ReadSet};
 use crate::resource::{Config, Kind};
 use crate::translate::name::ClusterName;
-use crate::translate::provenance::IstioMetadata;
+use crate::translate::provenance::{IstioMetadata, with_safe_retries};
 use crate::translate::scope::Scope;
 use crate::translate::wire::{flag, number, parse_duration, percent};
 
@@ -41,6 +41,7 @@ pub fn default_route(cluster: &ClusterName, scope: &Scope<'_>, reads: &mut ReadS
         name: "default".into(),
         r#match: Some(any_path()),
         decorator: Some(operation(cluster)),
+        metadata: with_safe_retries(None, retry::is_safe(None, None, scope)),
         action: Some(proto::route::Action::Route(action)),
         ..Default::default()
     }
@@ -104,9 +105,12 @@ impl Rule<'_> {
         Some(proto::Route {
             name,
             r#match: Some(m.map_or_else(any_path, route_match)),
-            metadata: IstioMetadata::default()
-                .config_named(Kind::VirtualService, &self.vs.meta.namespace, &self.vs.meta.name)
-                .build(),
+            metadata: with_safe_retries(
+                IstioMetadata::default()
+                    .config_named(Kind::VirtualService, &self.vs.meta.namespace, &self.vs.meta.name)
+                    .build(),
+                retry::is_safe(http.retries.as_ref(), Some(&self.vs.meta.annotations), self.scope),
+            ),
             decorator: clusters.first().map(|(cluster, ..)| operation(cluster)),
             typed_per_filter_config: fault::filter_settings(http),
             request_headers_to_add: request.add,

@@ -1,10 +1,13 @@
 //! Retries and time limits.
 
+use std::collections::BTreeMap;
+
 use lateen_api::envoy::envoy::config::route::v3 as proto;
 use lateen_api::envoy::envoy::extensions::retry::host::previous_hosts::v3::PreviousHostsPredicate;
 use lateen_api::google::protobuf::Duration;
 use lateen_api::istio as api;
 
+use crate::translate::scope::Scope;
 use crate::translate::wire::{any, number, parse_duration};
 
 /// When a request is tried again unless a route says otherwise.
@@ -13,6 +16,21 @@ const CONDITIONS: &str = "connect-failure,refused-stream,unavailable,cancelled,r
 const ATTEMPTS: u32 = 2;
 /// How often another endpoint is picked because one was tried before.
 const PICKS: i64 = 5;
+
+/// Annotation of a VirtualService that turns safe retries off.
+const SAFE: &str = "lateen.io/safe-retries";
+
+/// Are the retries of a route limited to what does no harm: where nobody said when to retry, and nothing turns it off.
+pub fn is_safe(
+    route: Option<&api::HttpRetry>,
+    annotations: Option<&BTreeMap<String, String>>,
+    scope: &Scope<'_>,
+) -> bool {
+    let mesh = &scope.snapshot.mesh;
+    let said = route.or(mesh.raw.default_http_retry_policy.as_ref()).is_some_and(|retry| !retry.retry_on.is_empty());
+    let off = annotations.and_then(|all| all.get(SAFE)).is_some_and(|value| value == "false");
+    scope.view.lateen && mesh.safe_retries() && !said && !off
+}
 
 /// The retries of a route; `None` if it has none.
 pub fn policy(

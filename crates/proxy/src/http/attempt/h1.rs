@@ -9,6 +9,7 @@ use super::relay::{Ended, relay, settle};
 use super::{Tried, Wait, Work, asks_again, broken, shape};
 use crate::buffer::{Inbuf, SIZE};
 use crate::http::body::Body;
+use crate::http::clock::Progress;
 use crate::http::decorate;
 use crate::http::edits::Edits;
 use crate::http::exchange::Exchange;
@@ -67,7 +68,8 @@ pub async fn h1<'t>(
         sending.pump = Pump::default();
         sending.sent = false;
         let mut answer = Body::h1(stream, inbuf, Framing::UntilClose);
-        relay(x, &mut sending, body, &mut up, &mut answer, &mut down, None).await
+        work.clock.open_up();
+        relay(x, &mut sending, body, &mut up, &mut answer, &mut down, true, work.clock, timer).await
     } else {
         let length = length(&parts, framing);
         let begun = reply.begin(parts.status, &response, &edits, shape(x.head.method(), parts.status, length));
@@ -75,7 +77,7 @@ pub async fn h1<'t>(
         match begun {
             Ok(mut down) => {
                 let mut answer = Body::h1(stream, inbuf, framing);
-                relay(x, &mut sending, body, &mut up, &mut answer, &mut down, Some((work.clock, timer))).await
+                relay(x, &mut sending, body, &mut up, &mut answer, &mut down, false, work.clock, timer).await
             }
             Err(_) => Ended::client(),
         }
@@ -141,7 +143,8 @@ impl Sending {
         if self.sent && !self.failed && (body.poll_gone(cx).is_ready() || reply.poll_gone(cx).is_ready()) {
             return Poll::Ready(Err(Wait::Gone));
         }
-        work.clock.poll(cx, timer).map(|late| Err(Wait::Late(late)))
+        let progress = Progress { moved: body.received, received: body.is_over() };
+        work.clock.poll(cx, timer, progress).map(|late| Err(Wait::Late(late)))
     }
 }
 

@@ -17,6 +17,7 @@ use super::h1::Sending;
 use super::relay::{Ended, relay, settle};
 use super::{Tried, Wait, Work, asks_again, broken, grpc_status, shape};
 use crate::http::body::Body;
+use crate::http::clock::Progress;
 use crate::http::edits::Edits;
 use crate::http::exchange::Exchange;
 use crate::http::head::Length;
@@ -76,7 +77,8 @@ pub async fn h2<'t>(
         if sending.sent && !sending.failed && (body.poll_gone(cx).is_ready() || reply.poll_gone(cx).is_ready()) {
             return Poll::Ready(Err(Wait::Gone));
         }
-        work.clock.poll(cx, timer).map(|late| Err(Wait::Late(late)))
+        let progress = Progress { moved: body.received, received: body.is_over() };
+        work.clock.poll(cx, timer, progress).map(|late| Err(Wait::Late(late)))
     })
     .await;
     let (head, recv) = match waited {
@@ -123,7 +125,7 @@ async fn pass_on<'t>(
     drop(edits);
     let Ok(mut down) = begun else { return Ended::client() };
     let mut answer = Body::h2(recv);
-    relay(x, sending, body, up, &mut answer, &mut down, Some((work.clock, timer))).await
+    relay(x, sending, body, up, &mut answer, &mut down, false, work.clock, timer).await
 }
 
 fn failed(error: &h2::Error) -> Wait {

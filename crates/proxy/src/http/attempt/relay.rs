@@ -8,8 +8,8 @@ use lateen_proxy_core::Flag;
 use super::grpc_status;
 use super::h1::Sending;
 use crate::http::body::Body;
+use crate::http::clock::{Clock, Late, Progress};
 use crate::http::exchange::Exchange;
-use crate::http::forward::{Clock, Late};
 use crate::http::reply::Reply;
 use crate::http::sink::{Pump, PumpError, Sink};
 use crate::http::timer::Timer;
@@ -38,7 +38,9 @@ impl Ended {
     }
 }
 
-/// Moves the answer to the client and the rest of the request to the endpoint.
+/// Moves the answer to the client and the rest of the request to the endpoint. A tunnel lasts until both directions
+/// ended, an answer until it is through.
+#[allow(clippy::too_many_arguments)]
 pub async fn relay(
     x: &Exchange<'_>,
     sending: &mut Sending,
@@ -46,9 +48,10 @@ pub async fn relay(
     up: &mut Sink<'_>,
     answer: &mut Body<'_>,
     down: &mut Sink<'_>,
-    mut limit: Option<(&mut Clock, &mut Timer)>,
+    tunnel: bool,
+    clock: &mut Clock,
+    timer: &mut Timer,
 ) -> Ended {
-    let tunnel = limit.is_none();
     let mut back = if x.grpc { Pump::keeping_trailers() } else { Pump::default() };
     let mut returned = false;
     let result = poll_fn(|cx| {
@@ -67,17 +70,14 @@ pub async fn relay(
                 Poll::Pending => {}
             }
         }
-        // A tunnel lasts until both directions ended, an answer until it is through.
         if returned && (!tunnel || sending.sent) {
             return Poll::Ready(Ok(()));
         }
         if down.poll_reset(cx).is_ready() {
             return Poll::Ready(Err(Cut::Client));
         }
-        match &mut limit {
-            Some((clock, timer)) => clock.poll(cx, timer).map(|late| Err(Cut::Late(late))),
-            None => Poll::Pending,
-        }
+        let progress = Progress { moved: body.received + answer.received, received: body.is_over() };
+        clock.poll(cx, timer, progress).map(|late| Err(Cut::Late(late)))
     })
     .await;
     if result.is_err() {
@@ -111,6 +111,9 @@ pub fn settle(x: &mut Exchange<'_>, ended: &Ended, body: &Body<'_>, reply: &mut 
         Cut::Client => x.fail(Flag::DownstreamConnectionTermination, "downstream_remote_disconnect"),
         Cut::Late(Late::Request) => x.fail(Flag::UpstreamRequestTimeout, "response_timeout"),
         Cut::Late(Late::Try) => x.fail(Flag::UpstreamRequestTimeout, "upstream_per_try_timeout"),
+        Cut::Late(Late::Stream) => x.fail(Flag::DurationTimeout, "max_duration_timeout"),
+        Cut::Late(Late::Receive) => x.fail(Flag::StreamIdleTimeout, "request_overall_timeout"),
+        Cut::Late(Late::Idle) => x.fail(Flag::StreamIdleTimeout, "stream_idle_timeout"),
     }
     false
 }

@@ -1,6 +1,6 @@
 //! Serving HTTP/1 connections.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lateen_proxy_core::RequestHead;
 use lateen_proxy_core::http::{Hcm, Underscores};
@@ -26,8 +26,10 @@ pub async fn serve(conn: &Conn, hcm: &Hcm, stream: Stream, mut inbuf: Inbuf) {
     let mut out = Vec::new();
     let mut timer = Timer::default();
     let mut served = 0u32;
+    let opened = Instant::now();
     loop {
-        let request = match next(conn, hcm, &stream, &mut inbuf).await {
+        let left = hcm.max_connection_duration.map(|limit| limit.saturating_sub(opened.elapsed()));
+        let request = match next(conn, hcm, &stream, &mut inbuf, left).await {
             Next::Request(request) => request,
             Next::Bad(error) => {
                 reject(conn, &stream, &error).await;
@@ -40,7 +42,8 @@ pub async fn serve(conn: &Conn, hcm: &Hcm, stream: Stream, mut inbuf: Inbuf) {
         let current = conn.manager();
         let hcm = current.as_deref().unwrap_or(hcm);
         let limit = hcm.max_requests_per_connection;
-        let goes_on = current.is_some() && !conn.worker.is_draining() && (limit == 0 || served < limit);
+        let old = hcm.max_connection_duration.is_some_and(|limit| opened.elapsed() >= limit);
+        let goes_on = current.is_some() && !conn.worker.is_draining() && !old && (limit == 0 || served < limit);
         let mut persistent = goes_on && request.parts.persistent();
         one(conn, hcm, &stream, &mut inbuf, &mut out, &mut persistent, request, &mut timer).await;
         if !persistent {
@@ -114,12 +117,13 @@ enum Next {
     End,
 }
 
-/// Waits for the next request's head.
-async fn next(conn: &Conn, hcm: &Hcm, stream: &Stream, inbuf: &mut Inbuf) -> Next {
+/// Waits for the next request's head, while the connection has time `left`.
+async fn next(conn: &Conn, hcm: &Hcm, stream: &Stream, inbuf: &mut Inbuf, left: Option<Duration>) -> Next {
+    let idle = hcm.idle_timeout.into_iter().chain(left).min();
     if inbuf.is_empty() {
         tokio::select! {
             biased;
-            read = limited(hcm.idle_timeout, inbuf.fill(stream, hcm.max_head)) => match read {
+            read = limited(idle, inbuf.fill(stream, hcm.max_head)) => match read {
                 Some(Ok(n)) if n > 0 => {}
                 _ => return Next::End,
             },
