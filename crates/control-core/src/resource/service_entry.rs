@@ -3,9 +3,7 @@ use lateen_mesh::{Hostname, Protocol};
 
 use super::istio::Config;
 use super::key::{Key, Kind};
-use super::service::{
-    Registry, Resolution, Service, ServicePort, TargetPort, traffic, translates_gateway_ports,
-};
+use super::service::{Registry, Resolution, Service, ServicePort, TargetPort, traffic, translates_gateway_ports};
 
 /// The services that a ServiceEntry stands for: one for each host.
 pub fn services_of_entry(entry: &Config<ServiceEntry>) -> Vec<Service> {
