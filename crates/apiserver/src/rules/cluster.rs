@@ -110,6 +110,12 @@ impl Rules for Secret {
         if data_size(&object["data"]) > MAX_DATA_BYTES * 4 / 3 + 4 {
             errors.push(too_big("data"));
         }
+        if object["type"] == "kubernetes.io/service-account-token" {
+            const ACCOUNT: &str = "kubernetes.io/service-account.name";
+            if object["metadata"]["annotations"][ACCOUNT].as_str().is_none_or(str::is_empty) {
+                errors.push(FieldError::required(format!("metadata.annotations[{ACCOUNT}]"), ""));
+            }
+        }
         if object["type"] == "kubernetes.io/tls" {
             for key in ["tls.crt", "tls.key"] {
                 if object["data"][key].is_null() {

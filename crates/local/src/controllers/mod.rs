@@ -24,6 +24,7 @@ mod service_account;
 mod stateful_set;
 mod storage;
 mod template;
+mod token_secret;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -107,8 +108,18 @@ impl Start {
                 changed.then(|| Key::new("", object.namespace()))
             });
         }
+        self.token_secrets(root_ca);
         let deletion = self.start(namespace::Namespaces::new(self.api.clone(), self.clock.clone()));
         self.feed(&deletion, &gvr::NAMESPACES, |_, namespace| namespace.is_terminating().then(|| Key::of(namespace)));
+    }
+
+    fn token_secrets(&mut self, root_ca: &str) {
+        use token_secret::{Holders, TokenSecrets};
+        let queue = self.start(TokenSecrets::new(self.api.clone(), root_ca.to_owned()));
+        let holders = Arc::new(Mutex::new(Holders::default()));
+        let known = Arc::clone(&holders);
+        self.feed(&queue, &gvr::SECRETS, move |kind, secret| known.lock().secret(kind, secret));
+        self.feed(&queue, &gvr::SERVICE_ACCOUNTS, move |_, account| holders.lock().of(account));
     }
 
     fn scheduler(&mut self) {
