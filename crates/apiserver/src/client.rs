@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::User,
-    engine::{Call, Engine, Item, WatchFilter, WatchOptions, Watched, WriteOptions},
+    engine::{Call, Engine, Item, ListResult, WatchFilter, WatchOptions, Watched, WriteOptions},
     gvr::Gvr,
     object::{self, Object},
     status::Status,
@@ -53,19 +53,23 @@ pub struct List {
 /// A running watch.
 pub struct Watch {
     watched: Watched,
-    pending: std::vec::IntoIter<Event>,
+    pending: std::vec::IntoIter<(EventType, Item)>,
 }
 
 impl Watch {
     /// Waits for the next event. After an error (410: list again) the watch is over.
     pub async fn next(&mut self) -> Result<Event, Status> {
+        let (kind, item) = self.next_item().await?;
+        Ok(Event { kind, object: item.object() })
+    }
+
+    /// The same, the object still encoded.
+    async fn next_item(&mut self) -> Result<(EventType, Item), Status> {
         loop {
             if let Some(event) = self.pending.next() {
                 return Ok(event);
             }
-            let events = self.watched.next().await?;
-            let events: Vec<_> = events.into_iter().map(|(kind, item)| Event { kind, object: item.object() }).collect();
-            self.pending = events.into_iter();
+            self.pending = self.watched.next().await?.into_iter();
         }
     }
 
@@ -142,10 +146,14 @@ impl Client {
 
     /// Objects by selectors, or in pages.
     pub async fn list_with(&self, kind: &Gvr, namespace: Option<&str>, options: &ListOptions) -> Result<List, Status> {
-        let call = self.call("list", kind, namespace.unwrap_or_default(), "")?;
-        let list = self.engine.list(&call, options)?;
+        let list = self.list_items(kind, namespace, options)?;
         let items = list.items.iter().map(Item::object).collect();
         Ok(List { items, version: list.version, continue_token: list.continue_token })
+    }
+
+    fn list_items(&self, kind: &Gvr, namespace: Option<&str>, options: &ListOptions) -> Result<ListResult, Status> {
+        let call = self.call("list", kind, namespace.unwrap_or_default(), "")?;
+        self.engine.list(&call, options)
     }
 
     /// Creates an object; `apiVersion` and `kind` may be left out.
@@ -249,10 +257,23 @@ struct Follower {
     client: Client,
     kind: Gvr,
     /// What the consumer knows of, to tell it what vanished between a watch and the next list.
-    known: BTreeMap<Id, Object>,
+    known: BTreeMap<Id, Known>,
     watch: Option<Watch>,
-    pending: std::collections::VecDeque<Event>,
+    pending: std::collections::VecDeque<(EventType, Item)>,
     synced: bool,
+}
+
+/// An object as the consumer knows it, still encoded.
+#[derive(Clone)]
+struct Known {
+    item: Item,
+    version: u64,
+}
+
+impl Known {
+    fn of(item: Item, object: &Value) -> Self {
+        Self { item, version: object::resource_version(object) }
+    }
 }
 
 const RETRY: Duration = Duration::from_millis(200);
@@ -260,9 +281,10 @@ const RETRY: Duration = Duration::from_millis(200);
 impl Follower {
     async fn next(&mut self) -> Event {
         loop {
-            if let Some(event) = self.pending.pop_front() {
-                self.note(&event);
-                return event;
+            if let Some((kind, item)) = self.pending.pop_front() {
+                let object = item.object();
+                self.note(kind, item, &object);
+                return Event { kind, object };
             }
             match &mut self.watch {
                 None => {
@@ -270,7 +292,7 @@ impl Follower {
                         tokio::time::sleep(RETRY).await;
                     }
                 }
-                Some(watch) => match watch.next().await {
+                Some(watch) => match watch.next_item().await {
                     Ok(event) => self.pending.push_back(event),
                     Err(_) => self.watch = None,
                 },
@@ -278,45 +300,44 @@ impl Follower {
         }
     }
 
-    fn note(&mut self, event: &Event) {
-        let id = id(&event.object);
-        match event.kind {
+    fn note(&mut self, kind: EventType, item: Item, object: &Value) {
+        match kind {
             EventType::Added | EventType::Modified => {
-                self.known.insert(id, Arc::clone(&event.object));
+                self.known.insert(id(object), Known::of(item, object));
             }
             EventType::Deleted => {
-                self.known.remove(&id);
+                self.known.remove(&id(object));
             }
             EventType::Bookmark => {}
         }
     }
 
     async fn start(&mut self) -> Result<(), Status> {
-        let list = self.client.list(&self.kind, None).await?;
+        let list = self.client.list_items(&self.kind, None, &ListOptions::default())?;
         let watch = self.client.watch(&self.kind, None, list.version).await?;
         let mut gone = self.known.clone();
-        for object in list.items {
+        for item in list.items {
+            let object = item.object();
+            let new = Known::of(item.clone(), &object);
             let kind = match gone.remove(&id(&object)) {
                 None => EventType::Added,
-                Some(old) if old == object => continue,
-                Some(old) if object::uid(&old) == object::uid(&object) => EventType::Modified,
+                Some(old) if old.version == new.version => continue,
+                Some(old) if object::uid(&old.item.object()) == object::uid(&object) => EventType::Modified,
                 Some(old) => {
-                    self.pending.push_back(Event { kind: EventType::Deleted, object: old });
+                    self.pending.push_back((EventType::Deleted, old.item));
                     EventType::Added
                 }
             };
-            self.pending.push_back(Event { kind, object });
+            self.pending.push_back((kind, item));
         }
-        for object in gone.into_values() {
-            self.pending.push_back(Event { kind: EventType::Deleted, object });
-        }
+        self.pending.extend(gone.into_values().map(|old| (EventType::Deleted, old.item)));
         if !self.synced {
             self.synced = true;
             let object = Arc::new(json!({"metadata": {
                 "resourceVersion": list.version.to_string(),
                 "annotations": {"k8s.io/initial-events-end": "true"},
             }}));
-            self.pending.push_back(Event { kind: EventType::Bookmark, object });
+            self.pending.push_back((EventType::Bookmark, Item::Made(object)));
         }
         self.watch = Some(watch);
         Ok(())

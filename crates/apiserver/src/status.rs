@@ -136,6 +136,13 @@ impl Status {
         self
     }
 
+    /// The same with another code and reason.
+    #[must_use]
+    pub fn with_reason(mut self, code: u16, reason: impl Into<Cow<'static, str>>) -> Self {
+        (self.0.code, self.0.reason) = (code, reason.into());
+        self
+    }
+
     /// Says how to go on with a list.
     #[must_use]
     pub fn with_continue(mut self, token: String) -> Self {
@@ -210,7 +217,12 @@ impl Status {
 
     /// The resource does not have this verb.
     pub fn method_not_allowed() -> Self {
-        Self::new(405, "MethodNotAllowed", "the server does not allow this method on the requested resource")
+        Self::method_not_allowed_because("the server does not allow this method on the requested resource")
+    }
+
+    /// The request makes no sense at the moment.
+    pub fn method_not_allowed_because(text: &str) -> Self {
+        Self::new(405, "MethodNotAllowed", text)
     }
 
     /// The body's content type is not understood.

@@ -84,18 +84,23 @@ impl Hook {
     /// object, as far as there are.
     pub fn matching(&self, engine: &Engine, call: &Call, operation: Operation, objects: &[&Value]) -> Option<Matched> {
         let settings = self.settings();
-        let matched = rules::matched(&engine.registry(), settings, call, operation)?;
-        let namespace = namespace(engine, call, objects);
-        if !namespace.is_none_or(|ns| selects(&settings["namespaceSelector"], &ns)) {
-            return None;
-        }
-        let selector = &settings["objectSelector"];
-        let selected = if objects.is_empty() {
-            selects(selector, &Value::Null)
-        } else {
-            objects.iter().any(|object| selects(selector, object))
-        };
-        selected.then_some(matched)
+        let registry = engine.registry();
+        let matched = rules::matched(&registry, &settings["rules"], &settings["matchPolicy"], call, operation)?;
+        selected(engine, settings, call, objects).then_some(matched)
+    }
+}
+
+/// Whether `namespaceSelector` and `objectSelector` of a webhook or a policy take a request.
+pub fn selected(engine: &Engine, settings: &Value, call: &Call, objects: &[&Value]) -> bool {
+    let namespace = namespace(engine, call, objects);
+    if !namespace.is_none_or(|ns| selects(&settings["namespaceSelector"], &ns)) {
+        return false;
+    }
+    let selector = &settings["objectSelector"];
+    if objects.is_empty() {
+        selects(selector, &Value::Null)
+    } else {
+        objects.iter().any(|object| selects(selector, object))
     }
 }
 
@@ -105,7 +110,7 @@ fn selects(selector: &Value, object: &Value) -> bool {
 
 /// The namespace that the request is for, a namespace itself too; none for other cluster-scoped
 /// objects.
-fn namespace(engine: &Engine, call: &Call, objects: &[&Value]) -> Option<Object> {
+pub fn namespace(engine: &Engine, call: &Call, objects: &[&Value]) -> Option<Object> {
     if &*call.resource.collection == "/namespaces" {
         return objects.first().map(|o| Value::clone(o).into());
     }

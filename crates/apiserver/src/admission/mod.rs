@@ -4,6 +4,7 @@ mod attempt;
 mod conditions;
 mod hooks;
 pub mod pods;
+mod policies;
 mod review;
 mod rules;
 mod webhook;
@@ -16,7 +17,9 @@ use serde_json::Value;
 pub use attempt::{ATTACH, Attempt, EVICTION, EXEC, Foreign, Operation, PORT_FORWARD, SCALE, TOKEN_REQUEST};
 pub use conditions::VARIABLES as CONDITION_VARIABLES;
 use hooks::Hook;
+pub use policies::VARIABLES as POLICY_VARIABLES;
 use review::{Answer, Review};
+use rules::Matched;
 pub use webhook::Webhooks;
 
 use crate::{
@@ -87,7 +90,7 @@ impl Engine {
     pub(crate) async fn admit_without_object(&self, call: &mut Call, attempt: &Attempt<'_>) -> Result<(), Status> {
         let hooks = hooks::mutating(self, call);
         self.ask_in_turn(call, attempt, &hooks, None, &mut Rounds::default()).await?;
-        self.validate_by_webhooks(call, attempt, None).await
+        self.validate_by_others(call, attempt, None).await
     }
 
     /// Lets webhooks change and judge the object of a subresource, which is of a kind of its own.
@@ -98,7 +101,7 @@ impl Engine {
         object: Value,
     ) -> Result<Value, Status> {
         let object = self.mutate(call, attempt, object).await?;
-        self.validate_by_webhooks(call, attempt, Some(&object)).await?;
+        self.validate_by_others(call, attempt, Some(&object)).await?;
         Ok(object)
     }
 
@@ -132,13 +135,14 @@ impl Engine {
         Ok(object)
     }
 
-    /// Asks the validating webhooks, all at once.
-    pub(crate) async fn validate_by_webhooks(
+    /// Asks the policies, then the validating webhooks, all at once.
+    pub(crate) async fn validate_by_others(
         &self,
         call: &mut Call,
         attempt: &Attempt<'_>,
         object: Option<&Value>,
     ) -> Result<(), Status> {
+        policies::judge(self, call, attempt, object)?;
         let mut questions = Vec::new();
         for hook in hooks::validating(self, call) {
             if let Some(review) = self.review_for(call, attempt, &hook, object)? {
@@ -166,16 +170,9 @@ impl Engine {
         hook: &Hook,
         object: Option<&Value>,
     ) -> Result<Option<Review>, Status> {
-        let objects: Vec<&Value> = [object, attempt.old.map(|old| &**old)].into_iter().flatten().collect();
+        let objects = concerned(attempt, object);
         let Some(matched) = hook.matching(self, call, attempt.operation, &objects) else { return Ok(None) };
-        let stored = attempt.foreign.is_none();
-        let shown = |object: &Value| {
-            let object = Arc::new(object.clone());
-            if stored { present(&matched.resource, &matched.version, &object) } else { object }
-        };
-        let old = attempt.old.map(|old| shown(old));
-        let object = object.map(shown);
-        let review = Review::new(call, attempt, matched, object, old);
+        let review = review_as(call, attempt, matched, object);
         Ok(conditions::hold(hook, call, &review)?.then_some(review))
     }
 
@@ -194,6 +191,22 @@ impl Engine {
             Err(error) => Err(Status::internal(format!("failed calling webhook {:?}: {error}", hook.name))),
         }
     }
+}
+
+/// The new and the old object, as far as there are.
+fn concerned<'a>(attempt: &'a Attempt<'_>, object: Option<&'a Value>) -> Vec<&'a Value> {
+    [object, attempt.old.map(|old| &**old)].into_iter().flatten().collect()
+}
+
+/// A request as whoever judges it wants to see it.
+fn review_as(call: &Call, attempt: &Attempt<'_>, matched: Matched, object: Option<&Value>) -> Review {
+    let stored = attempt.foreign.is_none();
+    let shown = |object: &Value| {
+        let object = Arc::new(object.clone());
+        if stored { present(&matched.resource, &matched.version, &object) } else { object }
+    };
+    let (old, object) = (attempt.old.map(|old| shown(old)), object.map(shown));
+    Review::new(call, attempt, matched, object, old)
 }
 
 /// The reviewed object after a webhook's patch, in its stored form.

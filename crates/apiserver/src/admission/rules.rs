@@ -17,23 +17,37 @@ pub struct Matched {
     pub version: String,
 }
 
-/// As what a webhook's rules see a request: as it is, or as an equivalent resource or version
-/// where the webhook takes these; none where no rule is about it.
-pub fn matched(registry: &Registry, hook: &Value, call: &Call, operation: Operation) -> Option<Matched> {
-    let rules = hook["rules"].as_array()?;
+/// As what rules see a request: as it is, or as an equivalent resource or version where whoever
+/// has the rules takes these (`policy`, their `matchPolicy`); none where no rule is about it.
+pub fn matched(
+    registry: &Registry,
+    rules: &Value,
+    policy: &Value,
+    call: &Call,
+    operation: Operation,
+) -> Option<Matched> {
+    let rules = rules.as_array()?;
     let fits = |resource: &Resource, version: &str| {
-        rules.iter().any(|rule| rule_matches(rule, resource, version, &call.subresource, operation))
+        rules
+            .iter()
+            .any(|rule| names(rule, call) && rule_matches(rule, resource, version, &call.subresource, operation))
     };
     if fits(&call.resource, &call.version) {
         return Some(Matched { resource: Arc::clone(&call.resource), version: call.version.clone() });
     }
-    if hook["matchPolicy"] == "Exact" {
+    if policy == "Exact" {
         return None;
     }
     let same_objects = registry.iter().filter(|r| r.collection == call.resource.collection && !r.virtual_only);
     let mut all = same_objects.flat_map(|r| r.versions.iter().filter(|v| v.served).map(move |v| (r, &v.name)));
     all.find(|(resource, version)| fits(resource, version))
         .map(|(resource, version)| Matched { resource: Arc::clone(resource), version: version.clone() })
+}
+
+/// Rules of policies can be about objects by name.
+fn names(rule: &Value, call: &Call) -> bool {
+    let wanted = rule["resourceNames"].as_array().map_or(&[][..], Vec::as_slice);
+    wanted.is_empty() || wanted.iter().any(|name| name == call.name.as_str())
 }
 
 fn has(list: &Value, wanted: &str) -> bool {

@@ -19,8 +19,8 @@ use std::fmt;
 
 pub use eval::Budget;
 pub use json::{Step, typed, typed_with, untyped};
-pub use library::parse_duration;
-pub use value::Value;
+pub use library::{NO_QUANTITY, Quantity, canonical_quantity, parse_duration};
+pub use value::{Key, Value};
 
 /// Kubernetes' limit for one evaluation of one expression.
 pub const CALL_BUDGET: u64 = 1_000_000;

@@ -77,6 +77,11 @@ impl Key {
         })
     }
 
+    /// A field's name.
+    pub fn text(name: &str) -> Self {
+        Self::Text(name.into())
+    }
+
     /// As a value.
     pub fn value(&self) -> Value {
         match self {

@@ -30,7 +30,7 @@ impl Engine {
         let bindings =
             auth::cluster_role_bindings().into_iter().map(|b| repair(client, &gvr::CLUSTER_ROLE_BINDINGS, b));
         try_join!(self.ensure_kubernetes(client), try_join_all(roles), try_join_all(bindings),)?;
-        Ok(())
+        self.finish_definitions().await
     }
 
     /// The address of `kubernetes.default`: the first one for Services.

@@ -99,6 +99,21 @@ pub struct Call {
 }
 
 impl Call {
+    /// What the server does by itself to a resource of the cluster.
+    pub fn internal(resource: Arc<Resource>) -> Self {
+        Self {
+            user: Arc::new(User::system("system:apiserver")),
+            version: resource.storage.clone(),
+            namespace: String::new(),
+            name: String::new(),
+            subresource: String::new(),
+            options: WriteOptions::default(),
+            managers: None,
+            warnings: Vec::new(),
+            resource,
+        }
+    }
+
     /// The version of the resource that the request uses.
     pub fn served(&self) -> Result<&Version, Status> {
         self.resource.version(&self.version).ok_or_else(Status::no_such_resource)

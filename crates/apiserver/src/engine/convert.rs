@@ -20,8 +20,29 @@ pub fn present(resource: &Resource, version: &str, object: &Object) -> Object {
         rename(&mut value, false);
     } else if resource.group == "autoscaling" && version == "v1" {
         autoscaling::to_v1(&mut value);
+    } else if resource.custom {
+        fit(resource, &resource.storage, version, &mut value);
     }
     Arc::new(value)
+}
+
+/// What a custom resource is in another version: all of it that this version knows.
+fn fit(resource: &Resource, from: &str, to: &str, value: &mut Value) {
+    if let (Some(from), Some(to)) = (resource.schema(from), resource.schema(to))
+        && !from.is(to)
+    {
+        to.decode(value);
+    }
+}
+
+/// The last thing before a custom resource is stored: it becomes one of the stored version.
+pub fn settle(resource: &Resource, version: &str, value: &mut Value) {
+    if resource.custom && version != resource.storage {
+        fit(resource, version, &resource.storage, value);
+        if let Some(schema) = resource.schema(&resource.storage) {
+            schema.default(value);
+        }
+    }
 }
 
 /// A client's object in the form it is stored in.

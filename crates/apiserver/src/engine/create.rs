@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Engine, convert};
+use super::{Call, Engine, convert, definitions};
 use crate::{
     admission::Attempt,
     clock, object,
@@ -37,6 +37,9 @@ impl Engine {
         }
         check_target(call, &object)?;
         self.check_namespace(call)?;
+        if call.resource.terminating {
+            return Err(definitions::refuse_new());
+        }
         if let Some(text) = call.resource.rules.refusal(&call.options.manager) {
             return Err(call.forbidden(text));
         }
@@ -62,6 +65,7 @@ impl Engine {
         rules.default(&mut object);
         drop_status(call, &mut object);
         rules.prepare_create(&mut object);
+        self.accept_names(call, &mut object, None);
         if rules.has_generation() {
             object["metadata"]["generation"] = 1.into();
         }
@@ -73,7 +77,7 @@ impl Engine {
         call.check(&errors)?;
         rules.warnings(&object).into_iter().for_each(|text| call.warn(text));
         self.check_escalation(call, &object, None)?;
-        self.validate_by_webhooks(call, &attempt, Some(&object)).await?;
+        self.validate_by_others(call, &attempt, Some(&object)).await?;
         if self.store.latest(&Self::key(call)).is_some() {
             return Err(call.already_exists());
         }

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Call, DeleteOptions, Engine, ListOptions, convert};
+use super::{Call, DeleteOptions, Engine, ListOptions, convert, definitions};
 use crate::{
     admission::Attempt,
     clock,
     object::{self, Object},
-    registry::custom,
     status::Status,
 };
 
@@ -47,10 +46,18 @@ impl Engine {
         }
     }
 
-    async fn delete_once(&self, call: &mut Call, options: &DeleteOptions, old: &Object) -> Result<Deleted, Status> {
+    pub(super) async fn delete_once(
+        &self,
+        call: &mut Call,
+        options: &DeleteOptions,
+        old: &Object,
+    ) -> Result<Deleted, Status> {
         let version = object::resource_version(old);
         let mut new = Value::clone(old);
         add_propagation(&mut new, options.propagation_policy.as_deref());
+        if &*call.resource.collection == definitions::COLLECTION && !call.options.dry_run {
+            return Box::pin(self.delete_definition(call, new, version)).await;
+        }
         let grace = grace(call, options, old);
         let waits = grace > 0
             || object::has_finalizers(&new)
@@ -65,32 +72,9 @@ impl Engine {
         if call.options.dry_run {
             return Ok(Deleted { object: Arc::clone(old), gone: true });
         }
-        if &*call.resource.collection == "apiextensions.k8s.io/customresourcedefinitions" {
-            self.delete_instances(call, old).await?;
-        }
         let last = self.remove(call, version).await?;
         let object = convert::present(&call.resource, &call.version, &last);
         Ok(Deleted { object, gone: true })
-    }
-
-    /// A CustomResourceDefinition takes its objects with it.
-    async fn delete_instances(&self, call: &Call, definition: &Value) -> Result<(), Status> {
-        let Some(resource) = custom::resource(definition) else {
-            return Ok(());
-        };
-        let resource = Arc::new(resource);
-        for object in self.store.list(&resource.collection, None).objects() {
-            let mut one = call.clone();
-            one.resource = Arc::clone(&resource);
-            one.version = resource.storage.clone();
-            one.namespace = object::namespace(&object).to_owned();
-            one.name = object::name(&object).to_owned();
-            match self.remove(&one, object::resource_version(&object)).await {
-                Err(status) if !status.is_conflict() => return Err(status),
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// Deletes all objects that a list would show.
@@ -137,6 +121,11 @@ fn add_propagation(object: &mut Value, policy: Option<&str>) {
         Some("Orphan") => "orphan",
         _ => return,
     };
+    add_finalizer(object, wanted);
+}
+
+/// Adds a finalizer where it is not there yet.
+pub(super) fn add_finalizer(object: &mut Value, wanted: &str) {
     let finalizers = object::map_at(object, "metadata").entry("finalizers").or_insert_with(|| Value::Array(Vec::new()));
     if let Value::Array(list) = finalizers
         && !list.iter().any(|f| f == wanted)
@@ -168,7 +157,8 @@ fn has_spec_finalizers(namespace: &Value) -> bool {
     namespace["spec"]["finalizers"].as_array().is_some_and(|f| !f.is_empty())
 }
 
-fn mark(call: &Call, object: &mut Value, grace: i64) {
+/// Notes that an object is being deleted.
+pub(super) fn mark(call: &Call, object: &mut Value, grace: i64) {
     let running = object["metadata"]["deletionGracePeriodSeconds"].as_i64();
     if object::is_deleting(object) && running.is_some_and(|r| r <= grace) {
         return;

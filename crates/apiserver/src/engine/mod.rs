@@ -5,6 +5,7 @@ mod bootstrap;
 mod call;
 mod convert;
 mod create;
+mod definitions;
 mod delete;
 mod patch;
 mod read;
@@ -48,8 +49,8 @@ impl Engine {
     /// addresses out of the store.
     pub fn new(store: Store, config: Config, tokens: Tokens) -> Self {
         let mut registry = Registry::builtin();
-        let definitions = store.list("apiextensions.k8s.io/customresourcedefinitions", None);
-        definitions.objects().for_each(|d| registry.put_custom(&d));
+        let stored = store.list(definitions::COLLECTION, None);
+        stored.objects().for_each(|d| registry.put_custom(&d));
         let addresses = addresses::Addresses::new(config.service_cidr, config.node_ports);
         store.list("/services", None).objects().for_each(|s| addresses.note(&s));
         let webhooks = Webhooks::new(Arc::clone(&config.dialer));
@@ -105,14 +106,15 @@ impl Engine {
         self.store.latest(&Self::key(call)).ok_or_else(|| call.not_found())
     }
 
-    async fn put(&self, call: &Call, expected: u64, value: Value) -> Result<Object, Status> {
+    async fn put(&self, call: &Call, expected: u64, mut value: Value) -> Result<Object, Status> {
         let key = Self::key(call);
+        convert::settle(&call.resource, &call.version, &mut value);
         let stored = self.store.put(key, expected, value).await.map_err(|e| match e {
             StoreError::Conflict if expected == 0 => call.already_exists(),
             other => write_error(call, &other),
         })?;
         self.after_write(&call.resource, &stored, false);
-        self.after_role(call).await?;
+        self.tell_others(call).await?;
         Ok(stored)
     }
 
@@ -120,12 +122,18 @@ impl Engine {
         let key = Self::key(call);
         let last = self.store.remove(key, expected).await.map_err(|error| write_error(call, &error))?;
         self.after_write(&call.resource, &last, true);
-        self.after_role(call).await?;
+        self.tell_others(call).await?;
+        self.after_instance(call).await?;
         Ok(last)
     }
 
-    async fn after_role(&self, call: &Call) -> Result<(), Status> {
-        if &*call.resource.collection == auth::CLUSTER_ROLES { self.aggregate_roles().await } else { Ok(()) }
+    /// Brings objects up to date that follow from others.
+    async fn tell_others(&self, call: &Call) -> Result<(), Status> {
+        match &*call.resource.collection {
+            auth::CLUSTER_ROLES => self.aggregate_roles().await,
+            definitions::COLLECTION => Box::pin(self.accept_freed_names(call)).await,
+            _ => Ok(()),
+        }
     }
 
     /// The namespace of a namespaced object must exist and not be going away.

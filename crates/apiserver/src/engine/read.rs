@@ -265,7 +265,13 @@ impl Engine {
         filter.namespace = (!call.namespace.is_empty()).then(|| call.namespace.clone());
         let collection = &call.resource.collection;
         let (since, initial) = match options {
-            WatchOptions::Since(version) => (version, Vec::new()),
+            WatchOptions::Since(version) => {
+                let newest = self.store.version();
+                if version > newest {
+                    return Err(too_large(version, newest));
+                }
+                (version, Vec::new())
+            }
             WatchOptions::FromList => {
                 let snapshot = self.store.list(collection, filter.namespace.as_deref());
                 // The list is of the wanted namespace already.

@@ -64,6 +64,7 @@ impl Engine {
         rules.default(&mut new);
         merge_unchangeable(call, &mut new, old);
         rules.prepare_update(&mut new, old);
+        self.accept_names(call, &mut new, Some(old));
         keep_metadata(&mut new, old);
         let attempt = Attempt::update(call, old);
         if !call.options.admitted {
@@ -85,7 +86,7 @@ impl Engine {
         }
         self.check_escalation(call, &new, Some(old))?;
         if !call.options.admitted {
-            self.validate_by_webhooks(call, &attempt, Some(&new)).await?;
+            self.validate_by_others(call, &attempt, Some(&new)).await?;
         }
         self.store_update(call, old, new).await
     }

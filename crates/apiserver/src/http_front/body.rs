@@ -50,7 +50,7 @@ pub fn parse(bytes: &[u8], media_type: &str) -> Result<(Value, Vec<String>), Sta
         }
         other => Err(Status::unsupported_media_type(format!(
             "the body of the request was in an unknown format - accepted media types include: \
-             application/json, application/yaml (got {other:?})"
+             application/json, application/yaml, application/vnd.kubernetes.protobuf (got {other:?})"
         ))),
     }
 }

@@ -15,16 +15,22 @@ fn texts(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().map(text).collect()
 }
 
-/// The resource that a CustomResourceDefinition defines; none where it lacks its essentials.
+/// The resource that a CustomResourceDefinition defines; none where its names were not accepted.
 pub fn resource(definition: &Value) -> Option<Resource> {
-    let spec = &definition["spec"];
-    let names = &spec["names"];
+    let (spec, status) = (&definition["spec"], &definition["status"]);
+    let conditions = status["conditions"].as_array()?;
+    if !conditions.iter().any(|c| c["type"] == "Established" && c["status"] == "True") {
+        return None;
+    }
+    let names = &status["acceptedNames"];
     let group = spec["group"].as_str()?.to_owned();
     let plural = names["plural"].as_str()?.to_owned();
     let kind = names["kind"].as_str()?.to_owned();
-    let mut versions: Vec<Version> = spec["versions"].as_array()?.iter().map(|v| version(v, &group, &kind)).collect();
+    let all = spec["versions"].as_array()?;
+    let mut versions: Vec<Version> =
+        all.iter().zip(schemas(all)).map(|(v, schema)| version(v, schema, &group, &kind)).collect();
     versions.sort_by_key(|v| std::cmp::Reverse(rank(&v.name)));
-    let storage = spec["versions"].as_array()?.iter().find(|v| v["storage"] == true)?;
+    let storage = all.iter().find(|v| v["storage"] == true)?;
     Some(Resource {
         singular: names["singular"].as_str().map_or_else(|| kind.to_lowercase(), str::to_owned),
         list_kind: names["listKind"].as_str().map_or_else(|| format!("{kind}List"), str::to_owned),
@@ -35,6 +41,7 @@ pub fn resource(definition: &Value) -> Option<Resource> {
         collection: Arc::from(format!("{group}/{plural}")),
         rules: &rules::Custom,
         custom: true,
+        terminating: crate::object::is_deleting(definition),
         virtual_only: false,
         versions,
         group,
@@ -43,7 +50,22 @@ pub fn resource(definition: &Value) -> Option<Resource> {
     })
 }
 
-fn version(version: &Value, group: &str, kind: &str) -> Version {
+/// The schemas of all versions; equal ones are compiled and kept once.
+fn schemas(versions: &[Value]) -> Vec<Schema> {
+    let of = |version: &Value| version["schema"]["openAPIV3Schema"].clone();
+    let mut known: Vec<(Value, Schema)> = Vec::new();
+    let each = versions.iter().map(of).map(|json| {
+        if let Some((_, same)) = known.iter().find(|(other, _)| *other == json) {
+            return same.clone();
+        }
+        let schema = Schema::custom(json.clone());
+        known.push((json, schema.clone()));
+        schema
+    });
+    each.collect()
+}
+
+fn version(version: &Value, schema: Schema, group: &str, kind: &str) -> Version {
     let name = text(&version["name"]);
     let deprecated = (version["deprecated"] == true).then(|| {
         version["deprecationWarning"]
@@ -61,7 +83,7 @@ fn version(version: &Value, group: &str, kind: &str) -> Version {
             status_replicas: text(&scale["statusReplicasPath"]),
             selector: scale["labelSelectorPath"].as_str().map(str::to_owned),
         }),
-        schema: Schema::custom(version["schema"]["openAPIV3Schema"].clone()),
+        schema,
         columns: columns(&version["additionalPrinterColumns"]),
         selectable: selectable(&version["selectableFields"]),
         name,

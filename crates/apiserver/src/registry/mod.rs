@@ -88,6 +88,8 @@ pub struct Resource {
     pub rules: &'static dyn Rules,
     /// Whether a CustomResourceDefinition made it.
     pub custom: bool,
+    /// Whether that is being deleted, and takes no new objects.
+    pub terminating: bool,
     /// Only answers, stores nothing (reviews).
     pub virtual_only: bool,
 }
@@ -96,6 +98,11 @@ impl Resource {
     /// A version by name, if served.
     pub fn version(&self, name: &str) -> Option<&Version> {
         self.versions.iter().find(|v| v.served && v.name == name)
+    }
+
+    /// The schema of a version, served or not.
+    pub fn schema(&self, version: &str) -> Option<&Schema> {
+        self.versions.iter().find(|v| v.name == version).map(|v| &v.schema)
     }
 
     /// `v1` or `group/v1`.

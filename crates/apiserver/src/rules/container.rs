@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{Errors, items, list, names, set_default};
+use super::{Errors, items, list, names, quota, set_default};
 use crate::status::FieldError;
 
 /// Defaults of one container.
@@ -142,6 +142,7 @@ fn validate(container: &Value, path: &str, volumes: &HashSet<&str>, errors: &mut
         }
     }
     mounts(&container["volumeMounts"], &format!("{path}.volumeMounts"), volumes, errors);
+    quota::requirements(&container["resources"], &format!("{path}.resources"), errors);
     for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
         probe(&container[name], &format!("{path}.{name}"), errors);
     }

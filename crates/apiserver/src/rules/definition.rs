@@ -171,8 +171,7 @@ fn subresources(value: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-/// Names never clash here and everything is served at once, so a definition is established as
-/// soon as it is stored.
+/// A definition is established as soon as it is stored, unless the engine finds its names taken.
 fn establish(object: &mut Value, old: &Value) {
     let storage = list(&object["spec"]["versions"]).iter().find(|v| v["storage"] == true);
     let storage = storage.map_or(Value::Null, |v| v["name"].clone());
@@ -183,7 +182,7 @@ fn establish(object: &mut Value, old: &Value) {
     let since = |kind: &str| {
         list(&old["conditions"])
             .iter()
-            .find(|c| c["type"] == kind)
+            .find(|c| c["type"] == kind && c["status"] == "True")
             .map_or_else(|| crate::clock::now().into(), |c| c["lastTransitionTime"].clone())
     };
     let condition = |kind: &str, reason: &str, message: &str| {

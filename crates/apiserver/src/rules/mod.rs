@@ -9,8 +9,11 @@ mod ingress;
 pub mod metadata;
 pub mod names;
 mod pod;
+mod policy;
+mod quota;
 mod rbac;
 mod replicas;
+mod scheduling;
 mod service;
 mod storage;
 mod stored;
@@ -25,11 +28,16 @@ pub use cluster::{ConfigMap, EndpointSlice, Endpoints, Event, Namespace, Node, S
 pub use definition::Definition;
 pub use ingress::{Ingress, IngressClass};
 pub use pod::Pod;
+pub use policy::{Policy, PolicyBinding};
+pub use quota::{LimitRange, ResourceQuota};
 pub use rbac::Rbac;
 pub use replicas::{ControllerRevision, DaemonSet, Deployment, ReplicaSet, StatefulSet};
+pub use scheduling::{PriorityClass, RuntimeClass};
 pub use service::Service;
 pub use storage::{PersistentVolume, PersistentVolumeClaim, StorageClass};
-pub use stored::{CertificateSigningRequest, HorizontalPodAutoscaler, NetworkPolicy, PodDisruptionBudget};
+pub use stored::{
+    CertificateSigningRequest, HorizontalPodAutoscaler, NetworkPolicy, PodDisruptionBudget, ReplicationController,
+};
 pub use webhooks::Webhooks;
 
 /// Errors found so far.

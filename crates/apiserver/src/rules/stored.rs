@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::workload::{not_negative, spec_of, validate_template};
 use super::{Errors, Rules, immutable, list, metadata, set_default};
 use crate::status::FieldError;
 
@@ -117,6 +118,51 @@ impl Rules for NetworkPolicy {
 
     fn warnings(&self, _object: &Value) -> Vec<String> {
         let text = "NetworkPolicy is stored, but not enforced: pods of this cluster reach each other whatever it says";
+        vec![text.into()]
+    }
+
+    fn has_generation(&self) -> bool {
+        true
+    }
+}
+
+/// The ReplicaSets of old.
+pub struct ReplicationController;
+
+impl Rules for ReplicationController {
+    fn default(&self, object: &mut Value) {
+        let labels = object["spec"]["template"]["metadata"]["labels"].clone();
+        let Some(spec) = spec_of(object) else { return };
+        set_default(spec, "replicas", 1);
+        if labels.is_object() {
+            set_default(spec, "selector", labels);
+        }
+    }
+
+    fn prepare_create(&self, object: &mut Value) {
+        object["status"] = json!({"replicas": 0});
+    }
+
+    fn validate(&self, object: &Value, errors: &mut Errors) {
+        let spec = &object["spec"];
+        not_negative(&spec["replicas"], "spec.replicas", errors);
+        if spec["selector"].as_object().is_none_or(serde_json::Map::is_empty) {
+            errors.push(FieldError::required("spec.selector", ""));
+        }
+        if !spec["template"].is_object() {
+            return errors.push(FieldError::required("spec.template", ""));
+        }
+        let labels = &spec["template"]["metadata"]["labels"];
+        let wanted = spec["selector"].as_object().into_iter().flatten();
+        if wanted.into_iter().any(|(key, value)| labels[key] != *value) {
+            let text = "`selector` does not match template `labels`";
+            errors.push(FieldError::invalid("spec.template.metadata.labels", labels, text));
+        }
+        validate_template(&spec["template"], "spec.template", &[], errors);
+    }
+
+    fn warnings(&self, _object: &Value) -> Vec<String> {
+        let text = "ReplicationController is stored, but nothing in this cluster makes its pods; use a Deployment";
         vec![text.into()]
     }
 

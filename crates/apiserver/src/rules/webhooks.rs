@@ -47,7 +47,8 @@ impl Rules for Webhooks {
             for (number, one) in list(&hook["rules"]).iter().enumerate() {
                 rule(one, &format!("{path}.rules[{number}]"), errors);
             }
-            conditions(list(&hook["matchConditions"]), &format!("{path}.matchConditions"), errors);
+            let path_of = format!("{path}.matchConditions");
+            conditions(list(&hook["matchConditions"]), &path_of, &CONDITION_VARIABLES, errors);
             for field in ["namespaceSelector", "objectSelector"] {
                 metadata::selector(&hook[field], &format!("{path}.{field}"), errors);
             }
@@ -132,7 +133,8 @@ fn choices(hook: &Value, path: &str, errors: &mut Errors) {
     }
 }
 
-fn conditions(conditions: &[Value], path: &str, errors: &mut Errors) {
+/// What is wrong with the expressions that decide whether a webhook or a policy is asked.
+pub fn conditions(conditions: &[Value], path: &str, variables: &[&str], errors: &mut Errors) {
     if conditions.len() > MAX_CONDITIONS {
         let message = format!("Too many: {}: must have at most {MAX_CONDITIONS} items", conditions.len());
         errors.push(FieldError { reason: "FieldValueTooMany", field: path.to_owned(), message });
@@ -142,11 +144,11 @@ fn conditions(conditions: &[Value], path: &str, errors: &mut Errors) {
         if conditions[..index].iter().any(|other| other["name"] == one["name"]) {
             errors.push(FieldError::duplicate(format!("{path}.name"), &one["name"]));
         }
-        condition(one, &path, errors);
+        condition(one, &path, variables, errors);
     }
 }
 
-fn condition(condition: &Value, path: &str, errors: &mut Errors) {
+fn condition(condition: &Value, path: &str, variables: &[&str], errors: &mut Errors) {
     let (name, expression) = (&condition["name"], &condition["expression"]);
     let mut judge = |field: &str, value: &Value, problem: &dyn Fn(&str) -> Option<String>| {
         let field = format!("{path}.{field}");
@@ -157,12 +159,13 @@ fn condition(condition: &Value, path: &str, errors: &mut Errors) {
     };
     judge("name", name, &names::qualified_name);
     judge("expression", expression, &|source| {
-        let error = Program::compile(source, &CONDITION_VARIABLES).err()?;
+        let error = Program::compile(source, variables).err()?;
         Some(format!("compilation failed: {error}"))
     });
 }
 
-fn rule(rule: &Value, path: &str, errors: &mut Errors) {
+/// What is wrong with a rule that says which requests a webhook or a policy is about.
+pub fn rule(rule: &Value, path: &str, errors: &mut Errors) {
     for field in ["operations", "apiGroups", "apiVersions", "resources"] {
         let values = list(&rule[field]);
         if values.is_empty() {

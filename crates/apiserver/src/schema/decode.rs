@@ -6,8 +6,10 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::builtin::definition;
+use crate::cel::{NO_QUANTITY, canonical_quantity};
 
 const OBJECT_META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta";
+const QUANTITY: &str = "io.k8s.apimachinery.pkg.api.resource.Quantity";
 const REF_PREFIX: &str = "#/components/schemas/";
 const MAX_REPORTED: usize = 64;
 
@@ -120,6 +122,9 @@ fn walk(schema: &Value, value: &mut Value, at: &Place<'_>, report: &mut Report) 
     if owner == "JSON" {
         return;
     }
+    if name == Some(QUANTITY) {
+        return quantity(value, at, report);
+    }
     if schema["x-kubernetes-int-or-string"] == true {
         if !(value.is_string() || value.is_number()) {
             report.mistyped(value, &at.field(), "intstr.IntOrString");
@@ -140,6 +145,21 @@ fn walk(schema: &Value, value: &mut Value, at: &Place<'_>, report: &mut Report) 
         },
         Some(_) => scalar(schema, value, at, report),
         None => {}
+    }
+}
+
+/// Amounts may be written as numbers and in many ways; they are kept as text, in one.
+fn quantity(value: &mut Value, at: &Place<'_>, report: &mut Report) {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        Value::Number(number) => number.to_string(),
+        other => return report.mistyped(other, &at.field(), "resource.Quantity"),
+    };
+    match canonical_quantity(text.trim()) {
+        Some(text) => *value = text.into(),
+        None => {
+            report.mistyped.get_or_insert_with(|| NO_QUANTITY.to_owned());
+        }
     }
 }
 

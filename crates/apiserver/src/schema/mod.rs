@@ -46,6 +46,15 @@ impl Schema {
         Self::Custom(Arc::new(Custom { json: schema, rules }))
     }
 
+    /// Whether both are one schema, so that an object of one version is one of the other.
+    pub fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Builtin(one), Self::Builtin(other)) => one == other,
+            (Self::Custom(one), Self::Custom(other)) => Arc::ptr_eq(one, other),
+            _ => false,
+        }
+    }
+
     /// Drops what the schema doesn't know, and reports it and values of wrong types.
     pub fn decode(&self, object: &mut Value) -> Report {
         match self {

@@ -137,6 +137,11 @@ impl Store {
         Snapshot { items: state.list(collection, namespace), version: state.version() }
     }
 
+    /// Whether a collection has any committed object.
+    pub fn has_any(&self, collection: &str) -> bool {
+        self.inner.state.read().has_any(collection)
+    }
+
     /// The collection as it was at `version`, where history reaches back so far.
     pub fn list_at(&self, collection: &str, namespace: Option<&str>, version: u64) -> Result<Vec<Arc<Stored>>, Gone> {
         self.inner.state.read().list_at(collection, namespace, version)

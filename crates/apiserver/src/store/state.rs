@@ -97,6 +97,10 @@ impl State {
         self.collections.get(collection).map(|c| of_namespace(&c.objects, namespace)).unwrap_or_default()
     }
 
+    pub fn has_any(&self, collection: &str) -> bool {
+        self.collections.get(collection).is_some_and(|c| !c.objects.is_empty())
+    }
+
     pub fn list_at(&self, collection: &str, namespace: Option<&str>, version: u64) -> Result<Vec<Arc<Stored>>, Gone> {
         let Some(collection) = self.collections.get(collection) else {
             return if version < self.start { Err(Gone { oldest: self.start }) } else { Ok(Vec::new()) };

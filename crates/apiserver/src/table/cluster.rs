@@ -192,6 +192,36 @@ fn disruption_budget(object: &Value) -> Vec<Value> {
     ]
 }
 
+/// `pods: 0/3, ...`: of limits, or of all else.
+fn quota(object: &Value, limits: bool) -> String {
+    let hard = object["spec"]["hard"].as_object().into_iter().flatten();
+    let shown = hard.filter(|(resource, _)| resource.starts_with("limits.") == limits).map(|(resource, hard)| {
+        let plain = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let used = &object["status"]["used"][resource];
+        format!("{resource}: {}/{}", if used.is_null() { "0".to_owned() } else { plain(used) }, plain(hard))
+    });
+    shown.collect::<Vec<_>>().join(", ")
+}
+
+fn param_kind(policy: &Value) -> String {
+    let kind = &policy["spec"]["paramKind"];
+    if !kind.is_object() {
+        return "<unset>".into();
+    }
+    format!("{}/{}", string(&kind["apiVersion"]), string(&kind["kind"]))
+}
+
+fn param_ref(binding: &Value) -> String {
+    let reference = &binding["spec"]["paramRef"];
+    if !reference.is_object() {
+        return "<unset>".into();
+    }
+    let namespace = string(&reference["namespace"]);
+    let namespace = if namespace.is_empty() { "*".to_owned() } else { namespace };
+    let name = string(&reference["name"]);
+    if name.is_empty() { super::selector(&reference["selector"]) } else { format!("{namespace}/{name}") }
+}
+
 /// The layout of a kind, if it is one of these.
 pub fn layout(group: &str, plural: &str) -> Option<Layout> {
     Some(match (group, plural) {
@@ -259,6 +289,14 @@ pub fn layout(group: &str, plural: &str) -> Option<Layout> {
             columns: const { &[text("Holder"), text("Age")] },
             cells: |o| vec![o["spec"]["holderIdentity"].clone(), age(o)],
         },
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => Layout {
+            columns: const { &[number("Validations"), text("ParamKind"), text("Age")] },
+            cells: |o| vec![list(&o["spec"]["validations"]).len().into(), param_kind(o).into(), age(o)],
+        },
+        ("admissionregistration.k8s.io", "validatingadmissionpolicybindings") => Layout {
+            columns: const { &[text("PolicyName"), text("ParamRef"), text("Age")] },
+            cells: |o| vec![o["spec"]["policyName"].clone(), param_ref(o).into(), age(o)],
+        },
         ("admissionregistration.k8s.io", _) => Layout {
             columns: const { &[number("Webhooks"), text("Age")] },
             cells: |o| vec![list(&o["webhooks"]).len().into(), age(o)],
@@ -268,6 +306,23 @@ pub fn layout(group: &str, plural: &str) -> Option<Layout> {
             cells: binding,
         },
         ("rbac.authorization.k8s.io", _) | ("apiextensions.k8s.io", _) => Layout {
+            columns: const { &[text("Created At")] },
+            cells: |o| vec![o["metadata"]["creationTimestamp"].clone()],
+        },
+        ("scheduling.k8s.io", "priorityclasses") => Layout {
+            columns: const { &[number("Value"), text("Global-Default"), text("Age"), text("PreemptionPolicy")] },
+            cells: |o| {
+                vec![o["value"].clone(), (o["globalDefault"] == true).into(), age(o), o["preemptionPolicy"].clone()]
+            },
+        },
+        ("node.k8s.io", "runtimeclasses") => {
+            Layout { columns: const { &[text("Handler"), text("Age")] }, cells: |o| vec![o["handler"].clone(), age(o)] }
+        }
+        ("", "resourcequotas") => Layout {
+            columns: const { &[text("Request"), text("Limit"), text("Age")] },
+            cells: |o| vec![quota(o, false).into(), quota(o, true).into(), age(o)],
+        },
+        ("", "limitranges") => Layout {
             columns: const { &[text("Created At")] },
             cells: |o| vec![o["metadata"]["creationTimestamp"].clone()],
         },

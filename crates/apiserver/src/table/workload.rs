@@ -164,7 +164,7 @@ pub fn layout(group: &str, plural: &str) -> Option<Layout> {
             },
             cells: deployment,
         },
-        ("apps", "replicasets") => Layout {
+        ("apps", "replicasets") | ("", "replicationcontrollers") => Layout {
             columns: const {
                 &[
                     number("Desired"),

@@ -109,6 +109,81 @@ async fn a_changed_schema_counts_at_once_and_a_deleted_definition_takes_its_obje
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_belong_to_the_definition_that_had_them_first() {
+    let cluster = Cluster::start().await;
+    cluster.apply(WIDGETS).await;
+    let second = WIDGETS
+        .replace("widgets.example.com", "gadgets.example.com")
+        .replace("plural: widgets, kind: Widget", "plural: gadgets, kind: Gadget");
+    cluster.apply(&second).await;
+    let conditions = "{range .status.conditions[*]}{.type}={.status} {.reason}: {.message}{'\\n'}{end}";
+    let of = |name: &'static str| {
+        let path = format!("jsonpath={conditions}");
+        let cluster = &cluster;
+        async move { cluster.kubectl_with(&["get", "crd", name, "-o", &path], "").await.out }
+    };
+    let said = of("gadgets.example.com").await;
+    assert!(said.contains("NamesAccepted=False ShortNamesConflict: \"wi\" is already in use"), "{said}");
+    assert!(said.contains("Established=False NotAccepted: not all names are accepted"), "{said}");
+    assert!(!cluster.kubectl("get gadgets").await.ok, "it is not served");
+    cluster.output("delete crd widgets.example.com").await;
+    let said = of("gadgets.example.com").await;
+    assert!(said.contains("NamesAccepted=True") && said.contains("Established=True"), "{said}");
+    assert_eq!(cluster.output("get gadgets -o name").await, "");
+    // An established definition stays so; names that it may not have are left out.
+    let third = WIDGETS.replace("shortNames: [wi]", "shortNames: [wid]");
+    cluster.apply(&third).await;
+    cluster.apply(&third.replace("shortNames: [wid]", "shortNames: [wi]")).await;
+    let said = of("widgets.example.com").await;
+    assert!(said.contains("NamesAccepted=False") && said.contains("Established=True"), "{said}");
+    assert!(cluster.kubectl("get wid").await.ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_definition_waits_for_objects_that_are_held() {
+    let cluster = Cluster::start().await;
+    cluster.apply(WIDGETS).await;
+    cluster.apply(&widget("{}").replace("name: w", "name: held, finalizers: [example.com/hold]")).await;
+    cluster.apply(&widget("{}")).await;
+    cluster.output("delete crd widgets.example.com --wait=false").await;
+    assert_eq!(cluster.output("get widgets -o name").await, "widget.example.com/held\n");
+    let said = cluster
+        .output("get crd widgets.example.com -o jsonpath={.metadata.finalizers}{.status.conditions[2].type}")
+        .await;
+    assert_eq!(said, r#"["customresourcecleanup.apiextensions.k8s.io"]Terminating"#);
+    let said = cluster.kubectl_with(&["create", "-f", "-"], &widget("{}").replace("name: w", "name: new")).await;
+    assert!(said.err.contains("create not allowed while custom resource definition is terminating"), "{}", said.err);
+    let free = ["patch", "widget", "held", "--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#];
+    assert!(cluster.kubectl_with(&free, "").await.ok);
+    let said = cluster.kubectl("get crd widgets.example.com").await;
+    assert!(said.err.contains("NotFound"), "{}{}", said.out, said.err);
+    assert!(!cluster.kubectl("get widgets").await.ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_show_and_keep_what_they_know() {
+    let cluster = Cluster::start().await;
+    cluster.apply(WIDGETS).await;
+    let beta = "apiVersion: example.com/v1beta1\nkind: Widget\nmetadata: {name: w}\nspec: {color: blue, taste: sweet}";
+    cluster.apply(beta).await;
+    let v1 = cluster.output("get widgets.v1.example.com w -o jsonpath={.spec}").await;
+    assert_eq!(v1, r#"{"color":"blue","limit":5,"replicas":1}"#, "of the stored version, with its defaults");
+    let narrow = WIDGETS.replace(
+        "{type: object, x-kubernetes-preserve-unknown-fields: true}",
+        "{type: object, properties: {spec: {type: object, properties: {color: {type: string}}}}}",
+    );
+    cluster.apply(&narrow).await;
+    let beta = cluster.output("get widgets.v1beta1.example.com w -o jsonpath={.apiVersion}{.spec}").await;
+    assert_eq!(beta, r#"example.com/v1beta1{"color":"blue"}"#);
+    cluster
+        .output("patch widgets.v1beta1.example.com w --type=merge -p {\"metadata\":{\"labels\":{\"a\":\"b\"}}}")
+        .await;
+    let said = refused(&cluster, &WIDGETS.replace("  scope:", "  conversion: {strategy: Webhook}\n  scope:")).await;
+    let expected = "spec.conversion.strategy: Unsupported value: \"Webhook\": supported values: \"None\"";
+    assert!(said.contains(expected), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn definitions_that_cannot_work_are_refused() {
     let cluster = Cluster::start().await;
     let cases = [

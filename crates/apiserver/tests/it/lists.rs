@@ -64,7 +64,8 @@ async fn versions_match_as_asked() {
         ("resourceVersion=1&resourceVersionMatch=Older", "Unsupported value: \"Older\""),
         ("sendInitialEvents=true", "sendInitialEvents is forbidden for list"),
         ("watch=true&sendInitialEvents=true", "requires setting resourceVersionMatch to NotOlderThan"),
-        ("resourceVersion=999999", "Too large resource version"),
+        ("resourceVersion=999999", "Too large resource version: 999999, current: "),
+        ("watch=true&resourceVersion=999999", "Too large resource version: 999999, current: "),
         ("continue=x", "continue key is not valid"),
     ];
     for (query, expected) in cases {

@@ -10,5 +10,6 @@ mod hook;
 mod limits;
 mod lists;
 mod objects;
+mod policies;
 mod rbac;
 mod webhooks;

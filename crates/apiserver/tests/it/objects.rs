@@ -70,7 +70,9 @@ async fn mistakes_are_told_as_kubernetes_tells_them() {
 async fn discovery_explain_and_version_work() {
     let cluster = Cluster::start().await;
     let resources = cluster.output("api-resources").await;
-    assert!(resources.contains("deployments                       deploy"), "{resources}");
+    let deployments = resources.lines().find(|line| line.starts_with("deployments ")).expect("deployments");
+    let words: Vec<&str> = deployments.split_whitespace().collect();
+    assert_eq!(words, ["deployments", "deploy", "apps/v1", "true", "Deployment"]);
     let explained = cluster.output("explain deployment.spec.replicas").await;
     assert!(explained.contains("FIELD: replicas <integer>"), "{explained}");
     let explained = cluster.output("explain pod.spec.containers").await;
@@ -201,4 +203,41 @@ async fn tokens_authenticate_their_service_account() {
     cluster.output("delete serviceaccount default").await;
     let gone = ask(&token, &["get", "pods"]).await;
     assert!(!gone.ok, "{}", gone.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn amounts_are_read_as_people_write_them() {
+    let cluster = Cluster::start().await;
+    let pod = |requests: &str, limits: &str| {
+        format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [{{name: c, image: i, resources: \
+             {{requests: {{cpu: {requests}}}, limits: {{cpu: {limits}, memory: 1024Mi}}}}}}]}}"
+        )
+    };
+    let apply = async |manifest: String| {
+        cluster
+            .kubectl_with(
+                &["apply", "-f", "-", "--dry-run=server", "-o", "jsonpath={.spec.containers[0].resources}"],
+                &manifest,
+            )
+            .await
+    };
+    let said = apply(pod("0.5", "1")).await;
+    assert_eq!(
+        said.out, r#"{"limits":{"cpu":"1","memory":"1Gi"},"requests":{"cpu":"500m","memory":"1Gi"}}"#,
+        "{}",
+        said.err
+    );
+    let said = apply(pod("some", "1")).await.err;
+    assert!(said.contains("quantities must match the regular expression"), "{said}");
+    let said = apply(pod("-1", "1")).await.err;
+    assert!(
+        said.contains("resources.requests[cpu]: Invalid value: \"-1\": must be greater than or equal to 0"),
+        "{said}"
+    );
+    let said = apply(pod("2", "1")).await.err;
+    assert!(
+        said.contains("resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1"),
+        "{said}"
+    );
 }

@@ -10,7 +10,7 @@ mod time;
 
 use super::{Fault, ast::Binary, eval::Budget, eval::failed, value::Value};
 pub use net::Url;
-pub use quantity::Quantity;
+pub use quantity::{NO_QUANTITY, Quantity, canonical as canonical_quantity};
 pub use time::parse_duration;
 
 /// A value or what went wrong.

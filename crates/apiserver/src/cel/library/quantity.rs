@@ -53,6 +53,11 @@ impl Quantity {
         Some(Self(if negative { -amount } else { amount }))
     }
 
+    /// Whether it is less than nothing.
+    pub fn is_negative(&self) -> bool {
+        self.0 < 0
+    }
+
     fn is_integer(&self) -> bool {
         self.0 % NANO == 0 && i64::try_from(self.0 / NANO).is_ok()
     }
@@ -64,6 +69,39 @@ impl Quantity {
 }
 
 /// What a suffix multiplies by and divides by.
+/// What Kubernetes says of text that is no quantity.
+pub const NO_QUANTITY: &str =
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+
+/// A quantity as Kubernetes writes it back: no fractions, the largest unit of its family that fits.
+pub fn canonical(text: &str) -> Option<String> {
+    const BINARY: [&str; 7] = ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+    const DECIMAL: [&str; 10] = ["n", "u", "m", "", "k", "M", "G", "T", "P", "E"];
+    let Quantity(amount) = Quantity::parse(text)?;
+    let scaled = |mut amount: i128, by: i128, most: usize| {
+        let mut steps = 0;
+        while steps < most && amount != 0 && amount % by == 0 {
+            amount /= by;
+            steps += 1;
+        }
+        (amount, steps)
+    };
+    if text.ends_with('i') && amount % NANO == 0 && amount.abs() >= 1024 * NANO {
+        let (amount, steps) = scaled(amount / NANO, 1024, BINARY.len() - 1);
+        return Some(format!("{amount}{}", BINARY[steps]));
+    }
+    if amount == 0 {
+        return Some("0".into());
+    }
+    let (amount, steps) = scaled(amount, 1000, DECIMAL.len() - 1);
+    let exponent = text.trim_start_matches(['+', '-']).trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    if exponent.len() > 1 && exponent.starts_with(['e', 'E']) {
+        let power = 3 * i32::try_from(steps).ok()? - 9;
+        return Some(if power == 0 { amount.to_string() } else { format!("{amount}e{power}") });
+    }
+    Some(format!("{amount}{}", DECIMAL[steps]))
+}
+
 fn factors(suffix: &str) -> Option<(i128, i128)> {
     if let Some((_, factor)) = SUFFIXES.iter().find(|(name, _)| *name == suffix) {
         return Some(if *factor < 0 { (1, -factor) } else { (*factor, 1) });
@@ -98,15 +136,7 @@ pub fn call(name: &str, arguments: &[Value]) -> Option<Outcome> {
     let [Value::Text(text)] = arguments else { return None };
     let quantity = || Quantity::parse(text).map(|q| Value::Quantity(Arc::new(q)));
     Some(match name {
-        "quantity" => quantity().map_or_else(
-            || {
-                failed(
-                    "quantities must match the regular expression \
-                     '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'",
-                )
-            },
-            Ok,
-        ),
+        "quantity" => quantity().map_or_else(|| failed(NO_QUANTITY), Ok),
         "isQuantity" => Ok(quantity().is_some().into()),
         "semver" => semver(text).map_or_else(|| failed(format!("Semver parse error: {text:?}")), Ok),
         "isSemver" => Ok(semver(text).is_some().into()),
@@ -163,4 +193,34 @@ fn of_quantity(quantity: &Quantity, name: &str, arguments: &[Value]) -> Option<O
         ("sub", [other]) => sum(amount(other)?.checked_neg()?),
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::canonical;
+
+    #[test]
+    fn quantities_are_written_back_in_their_shortest_form() {
+        for (text, expected) in [
+            ("1", Some("1")),
+            ("0", Some("0")),
+            ("0.5", Some("500m")),
+            ("1000m", Some("1")),
+            ("1024Ki", Some("1Mi")),
+            ("1.5Gi", Some("1536Mi")),
+            ("0.5Ki", Some("512")),
+            ("1000", Some("1k")),
+            ("1500k", Some("1500k")),
+            ("128974848", Some("128974848")),
+            ("1e3", Some("1e3")),
+            ("12e6", Some("12e6")),
+            ("-5", Some("-5")),
+            ("5E", Some("5E")),
+            ("abc", None),
+            ("", None),
+            ("1 Gi", None),
+        ] {
+            assert_eq!(canonical(text).as_deref(), expected, "{text}");
+        }
+    }
 }
