@@ -12,10 +12,11 @@ use super::body::Body;
 use super::clock::{Clock, Late};
 use super::edits::Edits;
 use super::exchange::{EndpointRef, Exchange};
-use super::forward::{Broken, Plan};
+use super::forward::{Broken, Plan, take_retry};
 use super::head::{Length, Response};
 use super::reply::Shape;
 use super::sink::Replay;
+use crate::pool::Counted;
 
 pub use h1::h1;
 pub use h2::h2;
@@ -36,6 +37,8 @@ pub struct Work<'w, 't> {
     pub replay: Option<&'w mut Replay>,
     /// There may be another try.
     pub can_retry: bool,
+    /// The retry that is counted.
+    pub retry_count: &'w mut Option<Counted>,
 }
 
 /// How a try ended.
@@ -125,7 +128,7 @@ fn shape(method: &str, status: u16, length: Length) -> Shape {
 }
 
 /// Whether the answer asks for another try.
-fn asks_again(x: &mut Exchange<'_>, work: &Work<'_, '_>, status: u16, head: &dyn Response) -> bool {
+fn asks_again(x: &mut Exchange<'_>, work: &mut Work<'_, '_>, status: u16, head: &dyn Response) -> bool {
     let Some(retry) = &work.plan.forward.retry else { return false };
     let grpc = if x.grpc { grpc_status(head.header("grpc-status")) } else { None };
     if !retry.on_response(x.head.method(), status, grpc, |name| head.header(name)) {
@@ -134,7 +137,7 @@ fn asks_again(x: &mut Exchange<'_>, work: &Work<'_, '_>, status: u16, head: &dyn
     if !work.can_retry && retry.retries > 0 {
         x.flags.set(Flag::UpstreamRetryLimitExceeded);
     }
-    work.can_retry
+    work.can_retry && take_retry(x, work.plan, work.retry_count)
 }
 
 fn grpc_status(value: Option<&[u8]>) -> Option<u32> {

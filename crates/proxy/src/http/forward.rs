@@ -121,6 +121,19 @@ pub async fn forward<'t>(
     }
 }
 
+/// Counts a retry in `count`, in place of the one before; false when there are too many in the cluster.
+pub fn take_retry(x: &mut Exchange<'_>, plan: &Plan<'_>, count: &mut Option<Counted>) -> bool {
+    let limits = &plan.cluster.limits[usize::from(plan.forward.high_priority)];
+    let state = &plan.cluster.state;
+    let limit = limits.retries(state.requests.load(Relaxed).saturating_add(state.pending.load(Relaxed)));
+    *count = None;
+    match Counted::take(state, Slot::Retries, limit) {
+        Ok(counted) => *count = Some(counted),
+        Err(_) => x.flags.set(Flag::UpstreamOverflow),
+    }
+    count.is_some()
+}
+
 /// How a try that brought no answer failed.
 pub struct Broken {
     /// Flag for it.
@@ -244,6 +257,7 @@ impl Tries {
             clock: &mut self.clock,
             replay: self.replay.as_mut(),
             can_retry,
+            retry_count: &mut self.retry_count,
         };
         match upstream {
             Upstream::H1(conn) => attempt::h1(x, &mut work, conn, body, reply, timer).await,
@@ -277,18 +291,7 @@ impl Tries {
             }
             return false;
         }
-        let limits = &plan.cluster.limits[usize::from(plan.forward.high_priority)];
-        let state = &plan.cluster.state;
-        let limit = limits.retries(state.requests.load(Relaxed).saturating_add(state.pending.load(Relaxed)));
-        self.retry_count = None;
-        match Counted::take(state, Slot::Retries, limit) {
-            Ok(counted) => self.retry_count = Some(counted),
-            Err(_) => {
-                x.flags.set(Flag::UpstreamOverflow);
-                return false;
-            }
-        }
-        true
+        take_retry(x, plan, &mut self.retry_count)
     }
 
     /// Makes the body ready to be sent again.

@@ -1,4 +1,4 @@
-//! Retries that do no harm.
+//! Retries that do no harm, and how many there may be.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lateen_api::envoy::envoy::config::cluster::v3::cluster::{DiscoveryType, LbPolicy};
+use lateen_api::envoy::envoy::config::cluster::v3::{
+    CircuitBreakers, circuit_breakers::Thresholds, circuit_breakers::thresholds::RetryBudget,
+};
 use lateen_api::envoy::envoy::config::core::v3::Metadata;
 use lateen_api::google::protobuf::{Struct, Value, value::Kind};
 use tokio::io::AsyncWriteExt;
@@ -125,4 +128,42 @@ async fn a_connection_that_the_server_tired_of_harms_no_request() {
             tokio::time::sleep(Duration::from_millis(1100)).await;
         }
     }
+}
+
+#[tokio::test]
+async fn retries_keep_within_their_budget() {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = count.clone();
+    let server = serve(move |mut stream| {
+        let count = counted.clone();
+        async move {
+            while message(&mut stream).await.is_some() {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                let _ = stream.write_all(b"HTTP/1.1 500 Sorry\r\nContent-Length: 0\r\n\r\n").await;
+            }
+        }
+    })
+    .await;
+    let mesh = retrying(server, "5xx", false).await;
+    call_directly(&mesh, &[server]);
+    let mut limited = cluster(OUTBOUND, DiscoveryType::Eds, None);
+    limited.circuit_breakers = Some(CircuitBreakers {
+        thresholds: vec![Thresholds { retry_budget: Some(RetryBudget::default()), ..Thresholds::default() }],
+        ..CircuitBreakers::default()
+    });
+    mesh.client.cluster(&limited);
+    let mesh = Arc::new(mesh);
+    let calls: Vec<_> = (0..12)
+        .map(|_| {
+            let mesh = mesh.clone();
+            tokio::spawn(async move { send(&mesh, "GET").await })
+        })
+        .collect();
+    for call in calls {
+        assert!(call.await.expect("runs").starts_with("HTTP/1.1 500"));
+    }
+    // Three of the twelve may try again at a time, and each at most twice.
+    let tries = count.load(Ordering::SeqCst);
+    assert!((15..=22).contains(&tries), "{tries}");
 }
