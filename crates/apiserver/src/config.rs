@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, path::PathBuf, pin::Pin, sync::Arc};
 
 use futures::future::BoxFuture;
-use ipnet::Ipv4Net;
+use ipnet::{Ipv4Net, Ipv6Net};
 
 use crate::{
     runtime::{Duplex, PodRuntime},
@@ -23,6 +23,8 @@ pub struct Config {
     pub home: PathBuf,
     /// ClusterIPs come from here; its first address is `kubernetes.default`'s.
     pub service_cidr: Ipv4Net,
+    /// Services' second addresses come from here, where the cluster has two families.
+    pub second_service_cidr: Option<Ipv6Net>,
     /// nodePorts come from here, both ends included.
     pub node_ports: (u16, u16),
     /// Port of the API server behind `kubernetes.default` (`targetPort` of that Service).
@@ -45,6 +47,7 @@ impl Config {
         Self {
             home: home.into(),
             service_cidr: Ipv4Net::new_assert(Ipv4Addr::new(10, 96, 0, 0), 16),
+            second_service_cidr: None,
             node_ports: (30000, 32767),
             secure_port: 6443,
             advertise_address: Ipv4Addr::new(10, 244, 0, 1),

@@ -102,6 +102,11 @@ impl ProxyView {
         self.own_topology.or_else(|| mesh.gateway_topology()).unwrap_or_default()
     }
 
+    /// Has its workload addresses of both families.
+    pub fn is_dual_stack(&self) -> bool {
+        self.addresses.iter().any(IpAddr::is_ipv4) && self.addresses.iter().any(IpAddr::is_ipv6)
+    }
+
     /// Is it a sidecar.
     pub fn is_sidecar(&self) -> bool {
         self.kind == ProxyKind::Sidecar

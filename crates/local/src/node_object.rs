@@ -1,5 +1,6 @@
 //! The one node as the API shows it, and its heartbeat.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use lateen_apiserver::{Client, PatchType, Status, gvr};
 use serde_json::{Value, json};
 
 use crate::clock::{micro_stamp, stamp};
-use crate::network::NODE_IP;
+use crate::network::{NODE_IP, both, pod_nets};
 use crate::{KUBELET_VERSION, NODE_NAME};
 
 /// The zone that the node is in.
@@ -40,7 +41,8 @@ fn total_memory(info: &str) -> u64 {
 }
 
 /// Registers the node and says that it is ready.
-pub(crate) async fn register(client: &Client, machine: Machine) -> Result<Arc<Value>, Status> {
+pub(crate) async fn register(client: &Client, machine: Machine, dual_stack: bool) -> Result<Arc<Value>, Status> {
+    let nets: Vec<String> = pod_nets(dual_stack).iter().map(ToString::to_string).collect();
     let labels = json!({
         "kubernetes.io/hostname": NODE_NAME,
         "kubernetes.io/os": "linux",
@@ -55,17 +57,17 @@ pub(crate) async fn register(client: &Client, machine: Machine) -> Result<Arc<Va
         "apiVersion": "v1",
         "kind": "Node",
         "metadata": {"name": NODE_NAME, "labels": labels},
-        "spec": {"podCIDR": "10.244.0.0/16", "podCIDRs": ["10.244.0.0/16"]},
+        "spec": {"podCIDR": nets.first(), "podCIDRs": nets},
     });
     match client.create(&gvr::NODES, "", node).await {
         Ok(_) => {}
         Err(status) if status.code == 409 => {
-            let patch = json!({"metadata": {"labels": labels}});
+            let patch = json!({"metadata": {"labels": labels}, "spec": {"podCIDRs": nets}});
             client.patch(&gvr::NODES, "", NODE_NAME, PatchType::Merge, &patch, None).await?;
         }
         Err(status) => return Err(status),
     }
-    let status = json!({"status": status(machine, Timestamp::now())});
+    let status = json!({"status": status(machine, dual_stack, Timestamp::now())});
     client.patch(&gvr::NODES, "", NODE_NAME, PatchType::Merge, &status, Some("status")).await
 }
 
@@ -77,7 +79,10 @@ fn architecture() -> &'static str {
     }
 }
 
-fn status(machine: Machine, now: Timestamp) -> Value {
+fn status(machine: Machine, dual_stack: bool, now: Timestamp) -> Value {
+    let internal = |ip: IpAddr| json!({"type": "InternalIP", "address": ip.to_string()});
+    let hostname = json!({"type": "Hostname", "address": NODE_NAME});
+    let addresses: Vec<_> = both(NODE_IP, dual_stack).into_iter().map(internal).chain([hostname]).collect();
     let now = stamp(now);
     let condition = |kind: &str, status: &str, reason: &str, message: &str| {
         json!({"type": kind, "status": status, "reason": reason, "message": message,
@@ -93,10 +98,7 @@ fn status(machine: Machine, now: Timestamp) -> Value {
     json!({
         "capacity": resources,
         "allocatable": resources,
-        "addresses": [
-            {"type": "InternalIP", "address": NODE_IP.to_string()},
-            {"type": "Hostname", "address": NODE_NAME},
-        ],
+        "addresses": addresses,
         "conditions": [
             condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
             condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),

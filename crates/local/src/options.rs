@@ -19,6 +19,8 @@ pub struct UpOptions {
     pub bare: bool,
     /// Also start a gateway for requests to the outside.
     pub egress_gateway: bool,
+    /// Give the cluster IPv6 beside IPv4. A cluster that has it once keeps it as long as its state.
+    pub dual_stack: bool,
 }
 
 /// What the install manifests depend on.

@@ -44,6 +44,11 @@ impl Home {
         self.root.join("volumes")
     }
 
+    /// A file that is there when the cluster has IPv6 beside IPv4.
+    pub fn dual_stack(&self) -> PathBuf {
+        self.root.join("dual-stack")
+    }
+
     /// What exists only while the cluster runs.
     pub fn run(&self) -> PathBuf {
         self.root.join("run")

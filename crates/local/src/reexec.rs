@@ -2,6 +2,7 @@
 //! their own, because namespaces can only be entered by a single-threaded process.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 
@@ -50,7 +51,12 @@ impl Stage {
 
     /// A command that runs this stage in a new process.
     pub(crate) fn command(self) -> Command {
-        let mut command = Command::new("/proc/self/exe");
+        self.command_from(Path::new("/proc/self/exe"))
+    }
+
+    /// The same by way of another file, which is this binary too.
+    pub(crate) fn command_from(self, binary: &Path) -> Command {
+        let mut command = Command::new(binary);
         command.arg0("lateen").arg(self.name());
         command
     }

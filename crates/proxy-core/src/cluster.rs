@@ -169,8 +169,8 @@ pub struct ClusterConfig {
     pub limits: [Limits; 2],
     /// Outlier detection.
     pub outlier: Option<OutlierConfig>,
-    /// Source address of connections.
-    pub bind: Option<SocketAddr>,
+    /// Source addresses of connections, at most one of each family.
+    pub bind: Vec<SocketAddr>,
     /// Keep-alive.
     pub keepalive: Option<Keepalive>,
     /// Requests per connection; 0 is no limit.

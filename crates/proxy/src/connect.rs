@@ -128,9 +128,9 @@ async fn tcp(worker: &Worker, cluster: &Cluster, address: SocketAddr) -> io::Res
     if let Some(keepalive) = &cluster.keepalive {
         sockopt::set_keepalive(&socket, keepalive)?;
     }
-    if let Some(source) = cluster.bind.filter(|source| source.is_ipv4() == address.is_ipv4()) {
+    if let Some(source) = cluster.bind.iter().find(|source| source.is_ipv4() == address.is_ipv4()) {
         sockopt::bind_late(&socket)?;
-        socket.bind(source)?;
+        socket.bind(*source)?;
     }
     socket.connect(address).await
 }

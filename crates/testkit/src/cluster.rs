@@ -36,6 +36,14 @@ impl Cluster {
     /// # Errors
     /// When the binary is missing (`LATEEN_BIN`, else `target/release/lateen`) or `up` fails; the error carries what it said.
     pub fn start(user: User) -> anyhow::Result<Self> {
+        Self::start_with(user, &[])
+    }
+
+    /// The same, with further options of `up` for this start.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn start_with(user: User, options: &[&str]) -> anyhow::Result<Self> {
         let user_home = tempfile::Builder::new().prefix("lateen-e2e-").tempdir()?;
         let home = user_home.path().join("state");
         let mut cluster = Self { user_home, home, binary: binary()?, user };
@@ -47,7 +55,7 @@ impl Cluster {
             let owner = format!("{NOBODY}:{NOBODY}");
             run(Command::new("chown").args(["-R", &owner]).arg(cluster.user_home.path()))?;
         }
-        cluster.up()?;
+        cluster.up_with(options)?;
         Ok(cluster)
     }
 
@@ -56,7 +64,11 @@ impl Cluster {
     /// # Errors
     /// When `up` exits with an error.
     pub fn up(&self) -> anyhow::Result<()> {
-        self.run(&["up", "--detach", "--port", "0"]).map(drop)
+        self.up_with(&[])
+    }
+
+    fn up_with(&self, options: &[&str]) -> anyhow::Result<()> {
+        self.run(&[&["up", "--detach", "--port", "0"], options].concat()).map(drop)
     }
 
     /// `lateen down`, keeping the state.

@@ -51,7 +51,7 @@ impl Engine {
         let mut registry = Registry::builtin();
         let stored = store.list(definitions::COLLECTION, None);
         stored.objects().for_each(|d| registry.put_custom(&d));
-        let addresses = addresses::Addresses::new(config.service_cidr, config.node_ports);
+        let addresses = addresses::Addresses::new(config.service_cidr, config.second_service_cidr, config.node_ports);
         store.list("/services", None).objects().for_each(|s| addresses.note(&s));
         let webhooks = Webhooks::new(Arc::clone(&config.dialer));
         let rbac = Rbac::new(store.clone());

@@ -35,6 +35,9 @@ pub struct Args {
     /// Also start a gateway for requests to the outside, `istio-egressgateway`
     #[arg(long)]
     egress_gateway: bool,
+    /// IPv6 beside IPv4 for pods and Services; the cluster keeps it until `down --purge`
+    #[arg(long)]
+    dual_stack: bool,
 }
 
 /// Starts the cluster; in the foreground, stays until it ends.
@@ -52,6 +55,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         merge_kubeconfig: merge,
         bare: args.bare,
         egress_gateway: args.egress_gateway,
+        dual_stack: args.dual_stack,
     };
     up(&options, &mut terminal)?;
     Ok(ExitCode::SUCCESS)

@@ -75,6 +75,8 @@ pub enum Projection {
         locality: Locality,
         /// Has it Istio's filters.
         lateen: bool,
+        /// Has it addresses of both families.
+        dual_stack: bool,
         /// Does it answer DNS, and with addresses that the control plane allocated.
         allocated: (bool, bool),
     },
@@ -131,6 +133,7 @@ pub fn projection(type_url: &str, name: &str, view: &ProxyView) -> Projection {
         labels: view.labels.clone(),
         locality: view.locality.clone(),
         lateen: view.lateen,
+        dual_stack: view.is_dual_stack(),
         allocated: (view.dns_capture, view.dns_auto_allocate),
     }
 }

@@ -41,12 +41,16 @@ pub fn flag(value: bool) -> Option<BoolValue> {
 
 /// A TCP address.
 pub fn address(ip: &str, port: u32) -> core::Address {
-    let socket = core::SocketAddress {
+    core::Address { address: Some(core::address::Address::SocketAddress(socket_address(ip, port))) }
+}
+
+/// A TCP address where only such can be.
+pub fn socket_address(ip: &str, port: u32) -> core::SocketAddress {
+    core::SocketAddress {
         address: ip.to_owned(),
         port_specifier: Some(core::socket_address::PortSpecifier::PortValue(port)),
         ..Default::default()
-    };
-    core::Address { address: Some(core::address::Address::SocketAddress(socket)) }
+    }
 }
 
 /// The address of an endpoint, which may be a `unix://` path.

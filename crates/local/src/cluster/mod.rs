@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ipnet::Ipv4Net;
+use ipnet::Ipv6Net;
 use lateen_apiserver::{Client, Config, Server, auth::User, gvr};
 use serde_json::Value;
 use tokio::task::JoinSet;
@@ -19,7 +19,7 @@ use crate::controllers;
 use crate::dns;
 use crate::events::{Recorder, Type};
 use crate::network::addresses::Addresses;
-use crate::network::{API_IP, API_PORT, DNS_IP, NODE_IP, POD_NET, egress, host};
+use crate::network::{API_IP, API_PORT, DNS_IP, NODE_IP, SERVICE_NET_6, both, egress, host, pod_nets};
 use crate::node_object::{self, Machine};
 use crate::options::Install;
 use crate::paths::Home;
@@ -43,10 +43,10 @@ pub(crate) async fn run(
     outside: Outside,
     report: impl Fn(FromSandbox) + Send + Sync,
 ) -> Result<(), String> {
-    host::set_up().await?;
+    host::set_up(settings.dual_stack).await?;
     let home = Home::new(&settings.home);
     let registry = Arc::new(Registry::default());
-    let server = open(&home, &registry).await?;
+    let server = open(&home, &settings, &registry).await?;
     let serving = tokio::spawn(serve(server.clone(), bind(listeners).await?));
     write_private(&home.kubeconfig(), &server.kubeconfig(&format!("https://{}", settings.api)))
         .map_err(|e| format!("write {}: {e}", home.kubeconfig().display()))?;
@@ -65,11 +65,12 @@ pub(crate) async fn run(
     Err("the API server ended".to_owned())
 }
 
-async fn open(home: &Home, registry: &Arc<Registry>) -> Result<Server, String> {
+async fn open(home: &Home, settings: &Settings, registry: &Arc<Registry>) -> Result<Server, String> {
     let mut config = Config::new(home.server());
     config.runtime = Some(Arc::new(Runtime::new(Arc::clone(registry))));
     config.secure_port = API_PORT;
     config.advertise_address = NODE_IP;
+    config.second_service_cidr = settings.dual_stack.then(|| Ipv6Net::new_assert(SERVICE_NET_6.0, SERVICE_NET_6.1));
     Server::open(config).await.map_err(|e| e.to_string())
 }
 
@@ -112,7 +113,9 @@ async fn start_parts(
     let node_agent = as_component(&format!("system:node:{}", crate::NODE_NAME), &["system:nodes"]);
     let clock = Clock::system();
     let machine = Machine::read();
-    let node = node_object::register(&node_agent, machine).await.map_err(|e| format!("register the node: {e}"))?;
+    let node = node_object::register(&node_agent, machine, settings.dual_stack)
+        .await
+        .map_err(|e| format!("register the node: {e}"))?;
     let recorder = Recorder::start(node_agent.clone(), "kubelet", clock.clone()).host(crate::NODE_NAME);
     let node = node_reference(&node);
     recorder.record(&node, Type::Normal, "Starting", "Starting kubelet.");
@@ -130,26 +133,28 @@ async fn start_parts(
         home: home.clone(),
         addresses: Addresses::new(),
         many_ids: settings.many_ids,
+        dual_stack: settings.dual_stack,
         capacity: Capacity { cpus: machine.cpus, memory: machine.memory },
         registry,
     });
     tasks.spawn(node_object::beat(node_agent));
     tasks.spawn(agent::run(context));
     // Host ports are the pods' wish: more than a kube-proxy may read, and a balancer writes status.
-    tasks.spawn(services::run(client.clone(), this_node(), services::apply));
+    let this_node = this_node(settings.dual_stack);
+    tasks.spawn(services::run(client.clone(), this_node.clone(), services::apply));
     let service_events = recorder.component("service-controller");
-    tasks.spawn(services::expose(client.clone(), this_node(), outside.clone(), service_events));
+    tasks.spawn(services::expose(client.clone(), this_node, outside.clone(), service_events));
     tasks.spawn(start_dns(client, outside).await?);
     Ok(Parts { _controllers: controllers, _tasks: tasks })
 }
 
 /// The node as Services see it.
-fn this_node() -> services::Node {
+fn this_node(dual_stack: bool) -> services::Node {
     services::Node {
         name: crate::NODE_NAME.to_owned(),
         zone: node_object::ZONE.to_owned(),
-        ips: vec![NODE_IP.into()],
-        pods: vec![Ipv4Net::new_assert(POD_NET.0, POD_NET.1).into()],
+        ips: both(NODE_IP, dual_stack),
+        pods: pod_nets(dual_stack),
         answers: vec![API_IP.into(), DNS_IP.into()],
     }
 }

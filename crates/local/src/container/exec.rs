@@ -9,6 +9,7 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, setns};
+use nix::sys::prctl::set_dumpable;
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use rustix::process::{PidfdFlags, pidfd_open};
@@ -81,6 +82,8 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn run(channel: &Channel, spec: &ExecSpec, streams: Vec<OwnedFd>) -> Result<u8, String> {
+    // From the moment it is in the container until it becomes the command, nobody in there may look into it.
+    set_dumpable(false).map_err(|e| format!("close itself to others: {e}"))?;
     join(spec.container).map_err(|e| format!("join the container: {e}"))?;
     let open = || console::open_terminal(&spec.process.identity, spec.size);
     let terminal = spec.tty.then(open).transpose().map_err(|e| format!("open a terminal: {e}"))?;

@@ -10,7 +10,7 @@ mod identity;
 pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod log_read;
-mod mounts;
+pub(crate) mod mounts;
 mod rootfs;
 pub(crate) mod running;
 pub(crate) mod spec;

@@ -2,9 +2,12 @@
 
 use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{OFlag, open, openat};
 use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
 use nix::sys::statvfs::{FsFlags, statvfs};
 
 use super::init::OLD_ROOT;
@@ -13,7 +16,7 @@ use super::spec::Volume;
 const NONE: Option<&str> = None;
 
 /// Makes `source` visible at `target`, which exists.
-pub(super) fn bind(source: &Path, target: &Path, read_only: bool) -> io::Result<()> {
+pub(crate) fn bind(source: &Path, target: &Path, read_only: bool) -> io::Result<()> {
     mount(Some(source), target, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?;
     if read_only { remount_read_only(target) } else { Ok(()) }
 }
@@ -74,14 +77,28 @@ fn unescape(field: &str) -> PathBuf {
 /// container's root is the root already, so that links in the target's path lead nowhere else; the
 /// source is seen below the old root.
 pub(super) fn volume(volume: &Volume) -> io::Result<()> {
-    let source = inside(Path::new("/").join(OLD_ROOT).as_path(), &volume.source);
+    let source = open_plain(&Path::new("/").join(OLD_ROOT), &volume.source)?;
     let target = volume_target(volume);
-    if source.is_dir() {
+    if source.metadata()?.is_dir() {
         fs::create_dir_all(&target)?;
     } else if !target.exists() {
         touch(&target)?;
     }
-    bind(&source, &target, false)
+    bind(Path::new(&format!("/proc/self/fd/{}", source.as_raw_fd())), &target, false)
+}
+
+/// Opens the absolute `path` as it is seen below `root`, and follows no link: the path was checked without any, so one
+/// that is there now was put there by somebody who can write to a volume, to be led elsewhere.
+fn open_plain(root: &Path, path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut at = File::from(open(root, flags, Mode::empty())?);
+    for part in path.strip_prefix("/").unwrap_or(path).components() {
+        at = File::from(openat(&at, part.as_os_str(), flags, Mode::empty())?);
+        if at.metadata()?.is_symlink() {
+            return Err(io::Error::other(format!("{} leads through a link", path.display())));
+        }
+    }
+    Ok(at)
 }
 
 /// Makes a mounted volume read-only if it is to be.
@@ -109,6 +126,20 @@ pub(super) fn inside(root: &Path, path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_opened_only_where_no_link_is_on_the_way() {
+        let root = tempfile::tempdir().unwrap();
+        fs::create_dir_all(root.path().join("a/b")).unwrap();
+        fs::write(root.path().join("a/b/file"), "x").unwrap();
+        std::os::unix::fs::symlink("a", root.path().join("link")).unwrap();
+        std::os::unix::fs::symlink("b", root.path().join("a/last")).unwrap();
+        assert!(open_plain(root.path(), Path::new("/a/b")).unwrap().metadata().unwrap().is_dir());
+        assert!(open_plain(root.path(), Path::new("/a/b/file")).is_ok());
+        for path in ["/link/b", "/a/last", "/link", "/a/last/file", "/nothing"] {
+            assert!(open_plain(root.path(), Path::new(path)).is_err(), "{path}");
+        }
+    }
 
     #[test]
     fn mounts_below_a_directory_are_found_with_their_odd_names() {

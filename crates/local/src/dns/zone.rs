@@ -15,7 +15,12 @@ use crate::controllers::object::Meta;
 const SCHEME_VERSION: &str = "1.1.0";
 
 /// The names of the addresses of pods and Services.
-const REVERSE: [&str; 2] = ["244.10.in-addr.arpa", "96.10.in-addr.arpa"];
+const REVERSE: [&str; 4] = [
+    "244.10.in-addr.arpa",
+    "96.10.in-addr.arpa",
+    "4.4.2.0.0.1.0.0.0.0.d.f.ip6.arpa",
+    "6.9.0.0.0.1.0.0.0.0.d.f.ip6.arpa",
+];
 
 /// A service record.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

@@ -97,6 +97,16 @@ fn detach(options: &UpOptions, home: &Home, progress: &mut dyn Progress) -> Resu
     }
 }
 
+/// Whether the cluster has IPv6 beside IPv4: where it is asked for, and from then on as long as the state is kept, since
+/// Services that have addresses of both would be left without one.
+fn dual_stack(home: &Home, options: &UpOptions) -> Result<bool, UpError> {
+    let mark = home.dual_stack();
+    if options.dual_stack {
+        std::fs::write(&mark, "").map_err(|e| UpError::state(&mark, e))?;
+    }
+    Ok(mark.exists())
+}
+
 /// Reports to the process that started a detached launcher, as long as it listens.
 struct Remote {
     channel: Channel,
@@ -191,8 +201,15 @@ impl Sandbox {
     /// Starts the first stage, gives it its ids, and lets it build the rest.
     fn start(home: &Home, options: &UpOptions, api: SocketAddr) -> Result<Sandbox, UpError> {
         let ids = IdMap::detect();
-        let UpOptions { bare, egress_gateway, .. } = *options;
-        let settings = Settings { home: home.root().to_owned(), api, many_ids: ids.many(), bare, egress_gateway };
+        let settings = Settings {
+            // By its true name: what hides the state in containers goes by the path.
+            home: home.root().canonicalize().map_err(|e| UpError::state(home.root(), e))?,
+            api,
+            many_ids: ids.many(),
+            bare: options.bare,
+            egress_gateway: options.egress_gateway,
+            dual_stack: dual_stack(home, options)?,
+        };
         let (channel, theirs) = Channel::pair().map_err(|e| UpError::process("make a channel", e))?;
         let log = open_log(home)?;
         let child = Stage::SandboxEnter

@@ -2,7 +2,7 @@
 //! node agent can't enter a namespace for others.
 
 use std::fs::{self, File};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,7 +15,7 @@ use nix::unistd::sethostname;
 use rtnetlink::{Handle, LinkUnspec, LinkVeth, RouteMessageBuilder, new_connection};
 use serde::{Deserialize, Serialize};
 
-use super::{GATEWAY, LOOPBACK, NODE_IP, sysctl};
+use super::{GATEWAY, GATEWAY_6, LOOPBACK, NODE_IP, POD_NET_6, SERVICE_NET_6, add_second, second, sysctl};
 use crate::reexec::Stage;
 use crate::stage::{self, Output};
 
@@ -31,6 +31,8 @@ pub(crate) struct PodNetwork {
     pub(crate) hostname: String,
     /// Its own address; none for a pod in the node's own network.
     pub(crate) address: Option<Ipv4Addr>,
+    /// Whether it has the address of the second family that goes with it.
+    pub(crate) dual_stack: bool,
 }
 
 /// Makes the namespaces and connects them.
@@ -67,10 +69,18 @@ async fn build(network: &PodNetwork) -> Result<(), String> {
     unshare(namespaces).map_err(|e| format!("make the pod's namespaces: {e}"))?;
     sethostname(&network.hostname).map_err(|e| format!("set the host name: {e}"))?;
     if let Some(address) = network.address {
-        sysctl::pod();
+        sysctl::pod(network.dual_stack);
         let (connection, inside, _) = new_connection().map_err(|e| format!("netlink: {e}"))?;
         tokio::spawn(connection);
-        connect(&outside, &inside, &sandbox, address).await.map_err(|e| format!("connect the pod's network: {e}"))?;
+        let connected = async {
+            let (outer, inner) = connect(&outside, &inside, &sandbox, address).await?;
+            if network.dual_stack {
+                second_outside(&outside, outer, address).await?;
+                second_inside(&inside, inner, address).await?;
+            }
+            Ok(())
+        };
+        connected.await.map_err(|e: rtnetlink::Error| format!("connect the pod's network: {e}"))?;
     }
     pin(&network.namespaces).map_err(|e| format!("pin the pod's namespaces: {e}"))
 }
@@ -97,7 +107,13 @@ fn pod_mac(address: Ipv4Addr) -> [u8; 6] {
     [0x0a, 0x58, a, b, c, d]
 }
 
-async fn connect(outside: &Handle, inside: &Handle, sandbox: &File, address: Ipv4Addr) -> Result<(), rtnetlink::Error> {
+/// Makes the link and gives each end its address and routes; the ends' numbers.
+async fn connect(
+    outside: &Handle,
+    inside: &Handle,
+    sandbox: &File,
+    address: Ipv4Addr,
+) -> Result<(u32, u32), rtnetlink::Error> {
     let name = link_name(address);
     inside.link().set(LinkUnspec::new_with_index(LOOPBACK).up().build()).execute().await?;
     let mac = pod_mac(address).to_vec();
@@ -105,8 +121,10 @@ async fn connect(outside: &Handle, inside: &Handle, sandbox: &File, address: Ipv
     let gateway = GATEWAY_MAC.to_vec();
     let peer = LinkUnspec::new_with_name(&name).address(gateway).setns_by_fd(sandbox.as_raw_fd());
     inside.link().set(peer.build()).execute().await?;
-    outside_end(outside, &name, address).await?;
-    inside_end(inside, address).await
+    let (outer, inner) = (index(outside, &name).await?, index(inside, "eth0").await?);
+    outside_end(outside, outer, address).await?;
+    inside_end(inside, inner, address).await?;
+    Ok((outer, inner))
 }
 
 async fn index(handle: &Handle, name: &str) -> Result<u32, rtnetlink::Error> {
@@ -116,10 +134,9 @@ async fn index(handle: &Handle, name: &str) -> Result<u32, rtnetlink::Error> {
     Ok(link.map_or(0, |link| link.header.index))
 }
 
-async fn outside_end(handle: &Handle, name: &str, address: Ipv4Addr) -> Result<(), rtnetlink::Error> {
-    let link = index(handle, name).await?;
+async fn outside_end(handle: &Handle, link: u32, address: Ipv4Addr) -> Result<(), rtnetlink::Error> {
     handle.link().set(LinkUnspec::new_with_index(link).up().build()).execute().await?;
-    neighbour(handle, link, address, &pod_mac(address)).await?;
+    neighbour(handle, link, address.into(), &pod_mac(address)).await?;
     let route = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(address, 32)
         .output_interface(link)
@@ -128,11 +145,10 @@ async fn outside_end(handle: &Handle, name: &str, address: Ipv4Addr) -> Result<(
     handle.route().add(route.build()).execute().await
 }
 
-async fn inside_end(handle: &Handle, address: Ipv4Addr) -> Result<(), rtnetlink::Error> {
-    let link = index(handle, "eth0").await?;
+async fn inside_end(handle: &Handle, link: u32, address: Ipv4Addr) -> Result<(), rtnetlink::Error> {
     handle.address().add(link, IpAddr::V4(address), 32).execute().await?;
     handle.link().set(LinkUnspec::new_with_index(link).up().build()).execute().await?;
-    neighbour(handle, link, GATEWAY, &GATEWAY_MAC).await?;
+    neighbour(handle, link, GATEWAY.into(), &GATEWAY_MAC).await?;
     let gateway = RouteMessageBuilder::<Ipv4Addr>::new()
         .destination_prefix(GATEWAY, 32)
         .output_interface(link)
@@ -142,10 +158,34 @@ async fn inside_end(handle: &Handle, address: Ipv4Addr) -> Result<(), rtnetlink:
     handle.route().add(default.build()).execute().await
 }
 
-async fn neighbour(handle: &Handle, link: u32, address: Ipv4Addr, mac: &[u8]) -> Result<(), rtnetlink::Error> {
+async fn second_outside(handle: &Handle, link: u32, address: Ipv4Addr) -> Result<(), rtnetlink::Error> {
+    neighbour(handle, link, second(address).into(), &pod_mac(address)).await?;
+    let route = RouteMessageBuilder::<Ipv6Addr>::new()
+        .destination_prefix(second(address), 128)
+        .output_interface(link)
+        .pref_source(second(NODE_IP));
+    handle.route().add(route.build()).execute().await
+}
+
+/// The second family leads to pods and Services only: what is elsewhere is unreachable at once, so that clients turn
+/// to the first without waiting.
+async fn second_inside(handle: &Handle, link: u32, address: Ipv4Addr) -> Result<(), rtnetlink::Error> {
+    add_second(handle, link, second(address)).await?;
+    neighbour(handle, link, GATEWAY_6.into(), &GATEWAY_MAC).await?;
+    for (network, prefix) in [POD_NET_6, SERVICE_NET_6] {
+        let route = RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(network, prefix)
+            .gateway(GATEWAY_6)
+            .output_interface(link);
+        handle.route().add(route.build()).execute().await?;
+    }
+    Ok(())
+}
+
+async fn neighbour(handle: &Handle, link: u32, address: IpAddr, mac: &[u8]) -> Result<(), rtnetlink::Error> {
     handle
         .neighbours()
-        .add(link, IpAddr::V4(address))
+        .add(link, address)
         .link_layer_address(mac)
         .state(NeighbourState::Permanent)
         .replace()

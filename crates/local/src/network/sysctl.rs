@@ -15,6 +15,15 @@ const SANDBOX_OPTIONAL: [(&str, &str); 7] = [
     ("net/netfilter/nf_conntrack_tcp_timeout_fin_wait", "20"),
     ("net/ipv6/conf/all/disable_ipv6", "0"),
 ];
+/// Settings for a second address family.
+const SECOND_FAMILY: [(&str, &str); 2] =
+    [("net/ipv6/conf/all/disable_ipv6", "0"), ("net/ipv6/conf/all/forwarding", "1")];
+const POD_SECOND_FAMILY: [(&str, &str); 3] = [
+    ("net/ipv6/conf/all/disable_ipv6", "0"),
+    ("net/ipv6/conf/default/disable_ipv6", "0"),
+    // Nobody else is on a pod's link: its own addresses need no search for others that have them.
+    ("net/ipv6/conf/default/accept_dad", "0"),
+];
 const POD_OPTIONAL: [(&str, &str); 6] = [
     ("net/ipv4/ip_unprivileged_port_start", "0"),
     ("net/ipv4/ping_group_range", "0 65535"),
@@ -39,9 +48,15 @@ pub(crate) fn sandbox() -> Result<(), (&'static str, io::Error)> {
     Ok(())
 }
 
+/// Makes the current network namespace forward between pods in the second family too.
+pub(crate) fn second_family() -> Result<(), (&'static str, io::Error)> {
+    SECOND_FAMILY.into_iter().try_for_each(|(name, value)| write((name, value)).map_err(|e| (name, e)))
+}
+
 /// Settings of the current network namespace when it is a pod's.
-pub(crate) fn pod() {
-    for setting in POD_OPTIONAL {
-        let _ = write(setting);
+pub(crate) fn pod(dual_stack: bool) {
+    let second: &[_] = if dual_stack { &POD_SECOND_FAMILY } else { &[] };
+    for setting in POD_OPTIONAL.iter().chain(second) {
+        let _ = write(*setting);
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Context {
     pub(crate) addresses: Addresses,
     /// Whether containers can run under the ids they ask for.
     pub(crate) many_ids: bool,
+    /// Whether pods have an address of each family.
+    pub(crate) dual_stack: bool,
     pub(crate) capacity: Capacity,
     pub(crate) registry: Arc<Registry>,
 }

@@ -1,5 +1,7 @@
 //! The files of `/etc` that say who a pod is and where it finds others.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1::PodSpec;
 
 use super::resolv;
@@ -11,13 +13,13 @@ pub(crate) fn files(
     spec: &PodSpec,
     namespace: &str,
     hostname: &str,
-    ip: &str,
+    ips: &[IpAddr],
     (uid, gid): (u32, u32),
     host_resolv: &str,
 ) -> Vec<(String, String)> {
     [
         ("hostname", format!("{hostname}\n")),
-        ("hosts", hosts(spec, namespace, hostname, ip)),
+        ("hosts", hosts(spec, namespace, hostname, ips)),
         ("resolv.conf", resolv::conf(spec, namespace, host_resolv)),
         ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
         ("passwd", passwd(uid, gid)),
@@ -27,10 +29,13 @@ pub(crate) fn files(
     .into()
 }
 
-fn hosts(spec: &PodSpec, namespace: &str, hostname: &str, ip: &str) -> String {
+fn hosts(spec: &PodSpec, namespace: &str, hostname: &str, ips: &[IpAddr]) -> String {
     let mut text = String::from("127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n");
     let full = spec.subdomain.as_deref().map(|sub| format!("{hostname}.{sub}.{namespace}.svc.{DOMAIN}\t"));
-    text.push_str(&format!("{ip}\t{}{hostname}\n", full.unwrap_or_default()));
+    let full = full.unwrap_or_default();
+    for ip in ips {
+        text.push_str(&format!("{ip}\t{full}{hostname}\n"));
+    }
     for alias in spec.host_aliases.iter().flatten() {
         let names = alias.hostnames.iter().flatten().map(String::as_str).collect::<Vec<_>>();
         text.push_str(&format!("{}\t{}\n", alias.ip, names.join("\t")));
@@ -70,7 +75,7 @@ mod tests {
         let spec: PodSpec = serde_json::from_value(json!({"containers": [], "subdomain": "db",
             "hostAliases": [{"ip": "192.0.2.1", "hostnames": ["a.example", "b.example"]}]}))
         .unwrap();
-        let text = hosts(&spec, "shop", "db-0", "10.244.0.5");
+        let text = hosts(&spec, "shop", "db-0", &["10.244.0.5".parse().unwrap()]);
         assert!(text.ends_with("10.244.0.5\tdb-0.db.shop.svc.cluster.local\tdb-0\n192.0.2.1\ta.example\tb.example\n"));
     }
 }

@@ -1,5 +1,7 @@
 //! The downward API: what a pod may know about itself.
 
+use std::net::IpAddr;
+
 use k8s_openapi::api::core::v1::{Container, ResourceFieldSelector};
 use serde_json::{Map, Value};
 
@@ -8,8 +10,8 @@ use super::quantity::Quantity;
 /// What a pod can be asked that isn't in its object yet.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Addresses<'a> {
-    pub(crate) pod: &'a str,
-    pub(crate) node: &'a str,
+    pub(crate) pod: &'a [IpAddr],
+    pub(crate) node: &'a [IpAddr],
 }
 
 /// What the node offers where a container has no limit of its own.
@@ -37,10 +39,20 @@ pub(crate) fn field(pod: &Value, addresses: Addresses<'_>, path: &str) -> Result
         "metadata.annotations" => Ok(lines(pod["metadata"]["annotations"].as_object())),
         "spec.nodeName" => Ok(text(&pod["spec"]["nodeName"])),
         "spec.serviceAccountName" => Ok(text(&pod["spec"]["serviceAccountName"])),
-        "status.podIP" | "status.podIPs" => Ok(addresses.pod.to_owned()),
-        "status.hostIP" | "status.hostIPs" => Ok(addresses.node.to_owned()),
+        "status.podIP" => Ok(first(addresses.pod)),
+        "status.podIPs" => Ok(all(addresses.pod)),
+        "status.hostIP" => Ok(first(addresses.node)),
+        "status.hostIPs" => Ok(all(addresses.node)),
         _ => Err(unknown(path)),
     }
+}
+
+fn first(addresses: &[IpAddr]) -> String {
+    addresses.first().map(ToString::to_string).unwrap_or_default()
+}
+
+fn all(addresses: &[IpAddr]) -> String {
+    addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 fn unknown(path: &str) -> String {
@@ -97,7 +109,9 @@ mod tests {
         let pod = json!({"metadata": {"name": "p", "namespace": "n",
             "labels": {"b": "2", "a": "say \"1\""}, "annotations": {"x/y": "z"}},
             "spec": {"nodeName": "lateen"}});
-        let addresses = Addresses { pod: "10.244.0.2", node: "10.244.0.1" };
+        let both = ["10.244.0.2", "fd00:10:244::2"].map(|ip| ip.parse().unwrap());
+        let node = ["10.244.0.1".parse().unwrap()];
+        let addresses = Addresses { pod: &both, node: &node };
         for (path, expect) in [
             ("metadata.name", "p"),
             ("metadata.labels['b']", "2"),
@@ -105,6 +119,7 @@ mod tests {
             ("metadata.annotations['none']", ""),
             ("metadata.labels", "a=\"say \\\"1\\\"\"\nb=\"2\""),
             ("status.podIP", "10.244.0.2"),
+            ("status.podIPs", "10.244.0.2,fd00:10:244::2"),
             ("status.hostIP", "10.244.0.1"),
             ("spec.nodeName", "lateen"),
         ] {

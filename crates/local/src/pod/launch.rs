@@ -1,5 +1,6 @@
 //! Starting one run of a container: from the pod's words to a running process.
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Container, PodSpec};
@@ -16,7 +17,7 @@ use super::volumes::Volumes;
 use crate::container::console::Console;
 use crate::container::spec::{Base, ContainerSpec, Process, Volume};
 use crate::image::Image;
-use crate::network::NODE_IP;
+use crate::network::{NODE_IP, both};
 use crate::paths::PodPaths;
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -28,7 +29,7 @@ pub(crate) struct Ground<'a> {
     pub(crate) object: &'a Value,
     pub(crate) spec: &'a PodSpec,
     pub(crate) paths: &'a PodPaths,
-    pub(crate) ip: &'a str,
+    pub(crate) ips: &'a [IpAddr],
     pub(crate) hostname: &'a str,
     pub(crate) volumes: &'a Volumes,
     pub(crate) objects: &'a Objects,
@@ -53,10 +54,11 @@ pub(crate) async fn prepare(ground: &Ground<'_>, container: &Container, image: I
     for (name, value) in image_env {
         variables.set(&name, value);
     }
+    let node = both(NODE_IP, ground.context.dual_stack);
     let scope = env::Scope {
         pod: ground.object,
         container,
-        addresses: Addresses { pod: ground.ip, node: &NODE_IP.to_string() },
+        addresses: Addresses { pod: ground.ips, node: &node },
         capacity: ground.context.capacity,
         objects: ground.objects,
     };
@@ -67,7 +69,7 @@ pub(crate) async fn prepare(ground: &Ground<'_>, container: &Container, image: I
     let namespace = ground.objects.namespace();
     let host_resolv = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let ids = (who.uid, who.gid);
-    let etc = etc::files(ground.spec, namespace, ground.hostname, ground.ip, ids, &host_resolv);
+    let etc = etc::files(ground.spec, namespace, ground.hostname, ground.ips, ids, &host_resolv);
     let security = container.security_context.as_ref();
     let spec = ContainerSpec {
         namespaces: ground.paths.namespaces(),

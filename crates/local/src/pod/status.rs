@@ -1,5 +1,7 @@
 //! A pod's status as the API shows it.
 
+use std::net::IpAddr;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, PodSpec};
 use serde_json::{Value, json};
@@ -12,8 +14,9 @@ use crate::clock::stamp;
 #[derive(Debug, Clone)]
 pub(crate) struct Facts {
     pub(crate) policy: RestartPolicy,
-    pub(crate) ip: Option<String>,
-    pub(crate) node_ip: String,
+    /// The pod's addresses; none before it has a network.
+    pub(crate) ips: Vec<IpAddr>,
+    pub(crate) node_ips: Vec<IpAddr>,
     pub(crate) since: Timestamp,
     pub(crate) qos: &'static str,
     pub(crate) initialized: bool,
@@ -27,20 +30,24 @@ pub(crate) fn status(units: &[Unit], facts: &Facts, old: &Value, spec: &Value, n
     let mut status = json!({
         "phase": phase,
         "conditions": conditions(units, facts, phase, old, spec, now),
-        "hostIP": facts.node_ip,
-        "hostIPs": [{"ip": facts.node_ip}],
+        "hostIP": facts.node_ips.first(),
+        "hostIPs": listed(&facts.node_ips),
         "startTime": stamp(facts.since),
         "containerStatuses": statuses(units, |role| role == Role::App),
         "qosClass": facts.qos,
     });
-    if let Some(ip) = &facts.ip {
+    if let Some(ip) = facts.ips.first() {
         status["podIP"] = json!(ip);
-        status["podIPs"] = json!([{"ip": ip}]);
+        status["podIPs"] = listed(&facts.ips);
     }
     if units.iter().any(|unit| unit.role != Role::App) {
         status["initContainerStatuses"] = statuses(units, |role| role != Role::App);
     }
     status
+}
+
+fn listed(ips: &[IpAddr]) -> Value {
+    ips.iter().map(|ip| json!({"ip": ip})).collect()
 }
 
 /// The phase that follows from the containers.
@@ -101,7 +108,7 @@ fn conditions(units: &[Unit], facts: &Facts, phase: &str, old: &Value, spec: &Va
         _ => ready.clone(),
     };
     let mut conditions = vec![
-        condition("PodReadyToStartContainers", (facts.ip.is_some(), None, None), old, now),
+        condition("PodReadyToStartContainers", (!facts.ips.is_empty(), None, None), old, now),
         condition("Initialized", initialized, old, now),
         condition("Ready", pod_ready, old, now),
         condition("ContainersReady", ready, old, now),

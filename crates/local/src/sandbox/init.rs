@@ -2,7 +2,7 @@
 //! When it ends, the kernel ends everything in the sandbox.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitCode, Stdio};
 
 use nix::errno::Errno;
@@ -14,6 +14,7 @@ use nix::unistd::{Pid, sethostname};
 
 use super::channel::Channel;
 use super::message::{FromSandbox, Settings, ToSandbox};
+use crate::container::mounts::bind;
 use crate::paths::Home;
 use crate::reexec::Stage;
 
@@ -37,8 +38,10 @@ fn run(stdin: Option<Channel>, settings: &Settings) -> Result<u8, String> {
     let _ = sethostname(crate::NODE_NAME);
     let sysctls = crate::network::sysctl::sandbox();
     sysctls.map_err(|(what, e)| format!("set {what} ({e})"))?;
+    let binary =
+        read_only_self(&Home::new(&settings.home)).map_err(|e| format!("mount the program read-only ({e})"))?;
     let child = Stage::SandboxNode
-        .command()
+        .command_from(&binary)
         .stdin(stdin.map_or_else(Stdio::null, |channel| Stdio::from(channel.into_fd())))
         .spawn()
         .map_err(|e| format!("start the cluster ({e})"))?;
@@ -54,6 +57,16 @@ fn mounts(home: &Home) -> Result<(), (&'static str, Errno)> {
     // Shows the network devices of the sandbox; only looks, so its absence is no harm.
     let _ = mount(Some("sysfs"), "/sys", Some("sysfs"), safe | MsFlags::MS_RDONLY, none);
     private_tmpfs(&home.private())
+}
+
+/// This binary on a mount of its own that nothing can be written through. Whoever gets hold of the program of a process
+/// on its way into a container (`/proc/PID/exe`) gets no more than that. It also outlives a change of the file.
+fn read_only_self(home: &Home) -> std::io::Result<PathBuf> {
+    let binary = home.private().join("lateen");
+    fs::File::create(&binary)?;
+    // By its path: what `/proc/self/exe` itself stands for lies in the mount namespace of the host.
+    bind(&fs::read_link("/proc/self/exe")?, &binary, true)?;
+    Ok(binary)
 }
 
 fn private_tmpfs(path: &Path) -> Result<(), (&'static str, Errno)> {

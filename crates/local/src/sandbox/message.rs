@@ -15,6 +15,7 @@ pub(crate) struct Settings {
     pub(crate) many_ids: bool,
     pub(crate) bare: bool,
     pub(crate) egress_gateway: bool,
+    pub(crate) dual_stack: bool,
 }
 
 /// From the launcher outside.

@@ -41,7 +41,7 @@ fn cluster(policy: Policy, priorities: Vec<Vec<Arc<Endpoint>>>) -> Cluster {
         http: HttpVersion::Http1,
         limits: [limits; 2],
         outlier: None,
-        bind: None,
+        bind: Vec::new(),
         keepalive: None,
         max_requests_per_connection: 0,
         max_concurrent_streams: 100,

@@ -230,9 +230,10 @@ fn outlier(config: &OutlierDetection) -> OutlierConfig {
     }
 }
 
-fn bind(proto: &ProtoCluster) -> Result<Option<std::net::SocketAddr>, LoadError> {
-    let source = proto.upstream_bind_config.as_ref().and_then(|bind| bind.source_address.as_ref());
-    source.map(socket_addr).transpose()
+fn bind(proto: &ProtoCluster) -> Result<Vec<std::net::SocketAddr>, LoadError> {
+    let Some(bind) = &proto.upstream_bind_config else { return Ok(Vec::new()) };
+    let further = bind.extra_source_addresses.iter().filter_map(|extra| extra.address.as_ref());
+    bind.source_address.iter().chain(further).map(socket_addr).collect()
 }
 
 fn keepalive(proto: &ProtoCluster) -> Option<Keepalive> {

@@ -4,6 +4,7 @@ mod args;
 mod chains;
 mod mangle;
 mod nat;
+mod network;
 mod raw;
 mod settings;
 
@@ -29,6 +30,12 @@ pub enum CaptureError {
     /// The pod's interfaces could not be listed.
     #[error("capture: cannot list network interfaces: {0}")]
     Interfaces(#[source] io::Error),
+    /// Netlink could not be used.
+    #[error("capture: cannot reach the kernel over netlink: {0}")]
+    Netlink(#[source] io::Error),
+    /// An address or route could not be made.
+    #[error("capture: cannot change the pod's addresses and routes (CAP_NET_ADMIN is needed): {0}")]
+    Network(#[source] rtnetlink::Error),
     /// A mode that the data plane cannot serve.
     #[error(
         "capture: TPROXY interception is not available; use -m REDIRECT (annotation sidecar.istio.io/interceptionMode)"
@@ -62,6 +69,9 @@ pub fn run(args: &CaptureArgs) -> Result<(), CaptureError> {
         return Err(CaptureError::Tproxy);
     }
     cleanup()?;
+    if config.ipv6 {
+        network::add_second_source()?;
+    }
     Ok(lateen_nft::apply(&rules)?)
 }
 

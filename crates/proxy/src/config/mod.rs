@@ -279,7 +279,7 @@ fn container_ports(text: &str) -> Result<Vec<u16>, ConfigError> {
 fn pod(env: &Environment, root: &std::path::Path) -> Result<Pod, ConfigError> {
     let ips = env.get("INSTANCE_IPS").map_or_else(|| env.required("INSTANCE_IP"), Ok)?;
     let ips = ips.split(',').map(|ip| environment::parse("INSTANCE_IP", ip.trim(), "IP address"));
-    let ips = ips.collect::<Result<Vec<IpAddr>, _>>()?;
+    let ips = with_interfaces(ips.collect::<Result<Vec<IpAddr>, _>>()?);
     let info = root.join(POD_INFO);
     Ok(Pod {
         name: env.required("POD_NAME")?.to_owned(),
@@ -289,6 +289,27 @@ fn pod(env: &Environment, root: &std::path::Path) -> Result<Pod, ConfigError> {
         labels: annotations::read(&info.join("labels")),
         annotations: annotations::read(&info.join("annotations")),
     })
+}
+
+/// The addresses that were given, and those of the pod's interfaces in a family of which none was given: a pod's
+/// environment tells of the first only.
+fn with_interfaces(mut ips: Vec<IpAddr>) -> Vec<IpAddr> {
+    let global = |ip: &IpAddr| match ip {
+        IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
+        IpAddr::V6(ip) => !ip.is_loopback() && !ip.is_unicast_link_local() && ip.segments()[..7] != [0; 7],
+    };
+    let interfaces = nix::ifaddrs::getifaddrs().into_iter().flatten();
+    let addresses = interfaces.filter_map(|interface| {
+        let address = interface.address?;
+        let four = address.as_sockaddr_in().map(|address| IpAddr::V4(address.ip()));
+        four.or_else(|| address.as_sockaddr_in6().map(|address| IpAddr::V6(address.ip())))
+    });
+    for ip in addresses.filter(global) {
+        if ips.iter().all(|known| known.is_ipv4() != ip.is_ipv4()) {
+            ips.push(ip);
+        }
+    }
+    ips
 }
 
 /// As many threads as were asked for, else as the CPU limit allows; never more than there are cores.

@@ -14,11 +14,13 @@ use crate::snapshot::Snapshot;
 use crate::translate::listener::{InboundPort, inbound_ports};
 use crate::translate::name;
 use crate::translate::provenance::IstioMetadata;
-use crate::translate::wire::{address, duration, endpoint_address};
+use crate::translate::wire::{duration, endpoint_address, socket_address};
 use crate::view::ProxyView;
 
 /// The address that the proxy calls the application from, so that its calls are told from those of clients.
 const FROM: &str = "127.0.0.6";
+/// The same in the second family.
+const SECOND_FROM: &str = "::6";
 
 /// Names of the clusters of the workload's ports.
 pub fn names(view: &ProxyView, snapshot: &Snapshot, reads: &mut ReadSet) -> Vec<String> {
@@ -34,7 +36,7 @@ pub fn cluster(name: &str, view: &ProxyView, snapshot: &Snapshot, reads: &mut Re
     match &inbound.endpoint {
         Some((to, at)) => local(&mut cluster, name, to, *at),
         None if snapshot.mesh.inbound_to_localhost() => local(&mut cluster, name, "127.0.0.1", port),
-        None => original(&mut cluster),
+        None => original(&mut cluster, view),
     }
     Policy { pool: inbound.pool.clone(), ..Policy::default() }.apply(&mut cluster, inbound.protocol, snapshot);
     cluster.common_lb_config = None;
@@ -42,10 +44,10 @@ pub fn cluster(name: &str, view: &ProxyView, snapshot: &Snapshot, reads: &mut Re
     Some(cluster)
 }
 
-fn original(cluster: &mut proto::Cluster) {
+fn original(cluster: &mut proto::Cluster, view: &ProxyView) {
     cluster.cluster_discovery_type = Some(kind(Discovery::OriginalDst));
     cluster.lb_policy = proto::cluster::LbPolicy::ClusterProvided.into();
-    cluster.upstream_bind_config = Some(from_proxy());
+    cluster.upstream_bind_config = Some(from_proxy(view));
     cluster.cleanup_interval = Some(duration(std::time::Duration::from_secs(60)));
 }
 
@@ -63,19 +65,20 @@ fn local(cluster: &mut proto::Cluster, name: &str, to: &str, port: u16) {
     });
 }
 
-fn from_proxy() -> core::BindConfig {
-    let source = match address(FROM, 0).address {
-        Some(core::address::Address::SocketAddress(socket)) => Some(socket),
-        _ => None,
-    };
-    core::BindConfig { source_address: source, ..Default::default() }
+fn from_proxy(view: &ProxyView) -> core::BindConfig {
+    let further = core::ExtraSourceAddress { address: Some(socket_address(SECOND_FROM, 0)), ..Default::default() };
+    core::BindConfig {
+        source_address: Some(socket_address(FROM, 0)),
+        extra_source_addresses: view.is_dual_stack().then_some(further).into_iter().collect(),
+        ..Default::default()
+    }
 }
 
 /// The cluster for ports that no service is known for.
-pub fn passthrough(snapshot: &Snapshot, reads: &mut ReadSet) -> proto::Cluster {
+pub fn passthrough(view: &ProxyView, snapshot: &Snapshot, reads: &mut ReadSet) -> proto::Cluster {
     reads.read(Fact::Mesh);
     let mut cluster = base(name::INBOUND_PASSTHROUGH, snapshot);
-    original(&mut cluster);
+    original(&mut cluster, view);
     Policy::default().apply(&mut cluster, Protocol::Auto, snapshot);
     cluster.circuit_breakers = Some(circuit_breakers(None, None));
     cluster.common_lb_config = None;

@@ -57,7 +57,7 @@ pub fn cluster(name: &str, view: &ProxyView, snapshot: &Snapshot, reads: &mut Re
     match name {
         name::BLACK_HOLE => Some(black_hole(snapshot)),
         name::PASSTHROUGH => Some(outbound::passthrough(snapshot, reads)),
-        name::INBOUND_PASSTHROUGH => Some(inbound::passthrough(snapshot, reads)),
+        name::INBOUND_PASSTHROUGH => Some(inbound::passthrough(view, snapshot, reads)),
         _ if name.starts_with("inbound|") => inbound::cluster(name, view, snapshot, reads),
         _ => outbound::cluster(&ClusterName::parse(name)?, view, snapshot, reads),
     }

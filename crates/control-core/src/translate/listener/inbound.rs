@@ -9,7 +9,7 @@ use lateen_mesh::Protocol;
 use super::VIRTUAL_INBOUND;
 use super::chain::{self, PLAIN_HTTP, tcp_to, texts};
 use super::inbound_ports::{InboundPort, inbound_ports};
-use super::plan::WILDCARD;
+use super::plan::{WILDCARD, further_addresses};
 use crate::reads::{Fact, ReadSet};
 use crate::snapshot::{MtlsMode, Snapshot, WorkloadMtls};
 use crate::translate::access_log;
@@ -93,6 +93,7 @@ pub fn listener(view: &ProxyView, snapshot: &Snapshot, reads: &mut ReadSet) -> p
     proto::Listener {
         name: VIRTUAL_INBOUND.into(),
         address: Some(address(WILDCARD, mesh.inbound_port())),
+        additional_addresses: further_addresses(WILDCARD, mesh.inbound_port(), view),
         filter_chains: chains,
         listener_filters: listener_filters(&ports, &mtls),
         listener_filters_timeout: Some(if timeout.is_zero() { Duration::default() } else { duration(timeout) }),

@@ -4,7 +4,7 @@ use lateen_api::envoy::envoy::config::listener::v3 as proto;
 use lateen_api::google::protobuf::Duration;
 
 use super::chain::{self, PLAIN_HTTP, texts};
-use super::plan::{Plan, TcpChain, WILDCARD};
+use super::plan::{Plan, TcpChain, WILDCARD, further_addresses};
 use super::{VIRTUAL_OUTBOUND, chain::tcp_to};
 use crate::reads::ReadSet;
 use crate::translate::access_log;
@@ -30,6 +30,7 @@ pub fn catch_all(scope: &Scope<'_>) -> proto::Listener {
     proto::Listener {
         name: VIRTUAL_OUTBOUND.into(),
         address: Some(address(WILDCARD, mesh.outbound_port())),
+        additional_addresses: further_addresses(WILDCARD, mesh.outbound_port(), scope.view),
         use_original_dst: flag(true),
         filter_chains: vec![to_itself, unknown(scope, "virtualOutbound-catchall-tcp")],
         traffic_direction: traffic(Direction::Outbound),
@@ -64,6 +65,7 @@ pub fn listener(name: &str, plan: &Plan, scope: &Scope<'_>, reads: &mut ReadSet)
     let mut listener = proto::Listener {
         name: name.to_owned(),
         address: Some(address(&plan.bind, plan.port.into())),
+        additional_addresses: further_addresses(&plan.bind, plan.port.into(), scope.view),
         filter_chains: chains,
         default_filter_chain: rest.or_else(|| (!takes_all).then(|| unknown(scope, "PassthroughFilterChain"))),
         bind_to_port: flag(false),

@@ -3,15 +3,28 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use lateen_api::envoy::envoy::config::listener::v3::AdditionalAddress;
 use lateen_mesh::Cidr;
 
 use super::tcp_routes::{Target, targets};
 use crate::reads::{Fact, ReadSet};
 use crate::resource::{Key, Service, ServicePort};
 use crate::translate::scope::Scope;
+use crate::translate::wire::address;
+use crate::view::ProxyView;
 
 /// The address that stands for all.
 pub const WILDCARD: &str = "0.0.0.0";
+
+/// What [`WILDCARD`] is in the second family.
+const SECOND_WILDCARD: &str = "::";
+
+/// The further addresses of a listener: one that stands for all stands for those of both families that the proxy has.
+pub fn further_addresses(bind: &str, port: u32, view: &ProxyView) -> Vec<AdditionalAddress> {
+    let also = bind == WILDCARD && view.is_dual_stack();
+    let further = || AdditionalAddress { address: Some(address(SECOND_WILDCARD, port)), ..Default::default() };
+    also.then(further).into_iter().collect()
+}
 
 /// One outbound listener.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use lateen_apiserver::Object;
 use serde_json::{Value, json};
 
-use super::slices::ports_of;
+use super::slices::{address_of, families, ports_of};
 use crate::controllers::object::Meta;
 use crate::controllers::pods;
 
@@ -39,8 +39,10 @@ struct Subset {
 pub fn subsets(service: &Value, pods: &[Object]) -> Value {
     let publish = service["spec"]["publishNotReadyAddresses"] == true;
     let mut subsets: BTreeMap<String, Subset> = BTreeMap::new();
-    let shown = pods.iter().filter(|p| is_shown(p, publish)).take(LIMIT);
-    for pod in shown {
+    // The object is older than second families: it shows the first.
+    let family = families(service)[0];
+    let shown = pods.iter().filter(|p| is_shown(p, publish)).filter_map(|p| Some((p, address_of(p, family)?)));
+    for (pod, ip) in shown.take(LIMIT) {
         let ports = ports_of(service, pod);
         if ports.is_empty() && !service.items("/spec/ports").is_empty() {
             continue;
@@ -48,7 +50,7 @@ pub fn subsets(service: &Value, pods: &[Object]) -> Value {
         let ports = Value::Array(ports);
         let subset = subsets.entry(ports.to_string()).or_default();
         subset.ports = ports;
-        let address = address(service, pod);
+        let address = address(service, pod, ip);
         if publish || pods::is_ready(pod) {
             subset.ready.push(address);
         } else {
@@ -59,12 +61,12 @@ pub fn subsets(service: &Value, pods: &[Object]) -> Value {
 }
 
 fn is_shown(pod: &Value, publish: bool) -> bool {
-    !pod.text("/status/podIP").is_empty() && !pods::is_finished(pod) && (publish || !pod.is_terminating())
+    !pods::is_finished(pod) && (publish || !pod.is_terminating())
 }
 
-fn address(service: &Value, pod: &Value) -> Value {
+fn address(service: &Value, pod: &Value, ip: &str) -> Value {
     let mut address = json!({
-        "ip": pod.text("/status/podIP"),
+        "ip": ip,
         "targetRef": {
             "kind": "Pod",
             "namespace": pod.namespace(),
@@ -118,12 +120,12 @@ mod tests {
         let pod = |name: &str, ready: &str| {
             Arc::new(json!({
                 "metadata": {"name": name, "namespace": "n"},
-                "status": {"podIP": name, "conditions": [{"type": "Ready", "status": ready}]},
+                "status": {"podIP": format!("10.0.0.{name}"), "conditions": [{"type": "Ready", "status": ready}]},
             }))
         };
-        let subsets = subsets(&service, &[pod("a", "True"), pod("b", "False")]);
-        assert_eq!(subsets[0]["addresses"][0]["ip"], "a");
-        assert_eq!(subsets[0]["notReadyAddresses"][0]["ip"], "b");
+        let subsets = subsets(&service, &[pod("1", "True"), pod("2", "False")]);
+        assert_eq!(subsets[0]["addresses"][0]["ip"], "10.0.0.1");
+        assert_eq!(subsets[0]["notReadyAddresses"][0]["ip"], "10.0.0.2");
         assert_eq!(subsets[0]["ports"], json!([{"protocol": "TCP", "port": 5678}]));
     }
 }

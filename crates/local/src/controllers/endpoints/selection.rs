@@ -48,6 +48,7 @@ fn same_for_services(a: &Value, b: &Value) -> bool {
         "/metadata/deletionTimestamp",
         "/spec/nodeName",
         "/status/podIP",
+        "/status/podIPs",
         "/status/phase",
         "/status/conditions",
     ];

@@ -1,6 +1,7 @@
 //! The EndpointSlices that a Service should have: a pure function of the Service and its pods.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use lateen_apiserver::Object;
 use serde_json::{Map, Value, json};
@@ -22,22 +23,36 @@ const SLICE_SIZE: usize = 100;
 /// The slices as they should be, without names.
 #[must_use]
 pub fn wanted(service: &Value, pods: &[Object], zone: Option<&str>) -> Vec<Value> {
+    families(service).into_iter().flat_map(|family| of_family(service, family, pods, zone)).collect()
+}
+
+/// The families that a Service has addresses of; never empty.
+pub fn families(service: &Value) -> Vec<&str> {
+    let families: Vec<_> = service.items("/spec/ipFamilies").iter().filter_map(Value::as_str).collect();
+    if families.is_empty() { vec!["IPv4"] } else { families }
+}
+
+/// The pod's address of a family.
+pub fn address_of<'a>(pod: &'a Value, family: &str) -> Option<&'a str> {
+    let more = pod.items("/status/podIPs").iter().map(|ip| ip.text("/ip"));
+    let of_family = |ip: &&str| ip.parse::<IpAddr>().is_ok_and(|ip| ip.is_ipv6() == (family == "IPv6"));
+    std::iter::once(pod.text("/status/podIP")).chain(more).find(of_family)
+}
+
+fn of_family(service: &Value, family: &str, pods: &[Object], zone: Option<&str>) -> Vec<Value> {
     let mut by_ports: BTreeMap<String, (Value, Vec<Value>)> = BTreeMap::new();
-    for pod in pods {
-        let ip = pod.text("/status/podIP");
-        if ip.is_empty() || pods::is_finished(pod) {
-            continue;
-        }
+    for pod in pods.iter().filter(|pod| !pods::is_finished(pod)) {
+        let Some(ip) = address_of(pod, family) else { continue };
         let ports = Value::Array(ports_of(service, pod));
         let group = by_ports.entry(ports.to_string()).or_insert_with(|| (ports, Vec::new()));
         group.1.push(endpoint(service, pod, ip, zone));
     }
     if by_ports.is_empty() {
-        return vec![slice(service, &json!([]), &[])];
+        return vec![slice(service, family, &json!([]), &[])];
     }
     by_ports
         .values()
-        .flat_map(|(ports, endpoints)| endpoints.chunks(SLICE_SIZE).map(|chunk| slice(service, ports, chunk)))
+        .flat_map(|(ports, endpoints)| endpoints.chunks(SLICE_SIZE).map(|chunk| slice(service, family, ports, chunk)))
         .collect()
 }
 
@@ -133,7 +148,7 @@ fn hints(service: &Value, endpoint: &Value) -> Option<Value> {
     Some(hints)
 }
 
-fn slice(service: &Value, ports: &Value, endpoints: &[Value]) -> Value {
+fn slice(service: &Value, family: &str, ports: &Value, endpoints: &[Value]) -> Value {
     let mut labels = service["metadata"]["labels"].as_object().cloned().unwrap_or_default();
     labels.insert(SERVICE_NAME.into(), service.name().into());
     labels.insert(MANAGED_BY_LABEL.into(), MANAGED_BY.into());
@@ -149,7 +164,7 @@ fn slice(service: &Value, ports: &Value, endpoints: &[Value]) -> Value {
             "labels": labels,
             "ownerReferences": [controller_ref(service, "v1", "Service")],
         },
-        "addressType": "IPv4",
+        "addressType": family,
         "endpoints": endpoints,
         "ports": ports,
     })

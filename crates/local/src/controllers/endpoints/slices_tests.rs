@@ -121,3 +121,19 @@ fn slices_hold_a_hundred_endpoints_and_are_reused_by_name() {
     assert_eq!((fewer.update.len(), fewer.create.len(), fewer.delete.len()), (1, 0, 1));
     assert_eq!(fewer.update[0].name(), "db-0");
 }
+
+#[test]
+fn a_service_of_two_families_has_slices_of_both() {
+    let mut service = service(json!([{"port": 80}]));
+    service["spec"]["ipFamilies"] = json!(["IPv6", "IPv4"]);
+    let mut both = pod("a", "10.0.0.1", true);
+    both["status"]["podIPs"] = json!([{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]);
+    let shown = |slice: &Value| {
+        let endpoints = slice.items("/endpoints").iter().map(|e| e.items("/addresses")[0].clone()).collect::<Vec<_>>();
+        (slice.text("/addressType").to_owned(), endpoints)
+    };
+    let slices = wanted(&service, &arcs([both, pod("b", "10.0.0.2", true)]), None);
+    let expected =
+        [("IPv6".to_owned(), vec![json!("fd00::1")]), ("IPv4".to_owned(), vec![json!("10.0.0.1"), json!("10.0.0.2")])];
+    assert_eq!(slices.iter().map(shown).collect::<Vec<_>>(), expected);
+}

@@ -157,6 +157,7 @@ fn empty_dir(place: &Path, group: Option<u32>) -> std::io::Result<()> {
 fn host_path(source: &HostPathVolumeSource, state: &Path) -> Result<PathBuf, String> {
     let path = Path::new(&source.path);
     let kind = source.type_.as_deref().unwrap_or_default();
+    own_affair(path, path, state)?;
     if kind == "DirectoryOrCreate" {
         fs::create_dir_all(path).map_err(|e| format!("hostPath {}: {e}", source.path))?;
     }
@@ -169,10 +170,20 @@ fn host_path(source: &HostPathVolumeSource, state: &Path) -> Result<PathBuf, Str
     if !right {
         return Err(format!("hostPath type check failed: {} is not a {kind}", source.path));
     }
-    if state.starts_with(&real) || real.starts_with(state) {
-        return Err(format!("hostPath {} shows the state of the cluster itself", source.path));
-    }
+    own_affair(path, &real, state)?;
     Ok(real)
+}
+
+/// Refuses what would show one workload's secrets to another: the cluster's state, and processes with what they see.
+fn own_affair(path: &Path, real: &Path, state: &Path) -> Result<(), String> {
+    let path = path.display();
+    if state.starts_with(real) || real.starts_with(state) {
+        return Err(format!("hostPath {path} shows the state of the cluster itself"));
+    }
+    if real.starts_with("/proc") {
+        return Err(format!("hostPath {path} shows the processes of other pods; a container has a /proc of its own"));
+    }
+    Ok(())
 }
 
 /// A path below a volume that doesn't leave it, made as a directory where it is absent.

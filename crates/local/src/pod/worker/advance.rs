@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::Worker;
 use crate::events::Type;
-use crate::network::NODE_IP;
 use crate::network::pod::{self as network, PodNetwork};
+use crate::network::{NODE_IP, both};
 use crate::pod::fields::Addresses;
 use crate::pod::unit::{Next, initialized, next};
 use crate::pod::volumes;
@@ -71,7 +71,8 @@ impl Worker {
             false => Some(self.context.addresses.take().ok_or("no pod address is free")?),
         };
         let namespaces = self.paths.namespaces();
-        let network = PodNetwork { namespaces, hostname: self.hostname.clone(), address };
+        let dual_stack = self.context.dual_stack;
+        let network = PodNetwork { namespaces, hostname: self.hostname.clone(), address, dual_stack };
         if let Err(reason) = network::create(&network).await {
             address.into_iter().for_each(|address| self.context.addresses.release(address));
             return Err(format!("Failed to create pod sandbox: {reason}"));
@@ -82,11 +83,11 @@ impl Worker {
     }
 
     pub(super) async fn make_volumes(&mut self) -> Result<(), String> {
-        let ip = self.ip.map(|ip| ip.to_string()).unwrap_or_default();
+        let (ips, node) = (self.ips(), both(NODE_IP, self.context.dual_stack));
         let scope = volumes::Scope {
             pod: &self.pod,
             object: &self.object,
-            addresses: Addresses { pod: &ip, node: &NODE_IP.to_string() },
+            addresses: Addresses { pod: &ips, node: &node },
             capacity: self.context.capacity,
             objects: &self.objects,
             paths: &self.paths,

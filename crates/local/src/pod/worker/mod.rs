@@ -6,7 +6,7 @@ mod end;
 mod news;
 mod start;
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ use super::unit::{RestartPolicy, Unit, units};
 use super::volumes::Volumes;
 use crate::container::running::Exit;
 use crate::events::Type;
-use crate::network::NODE_IP;
+use crate::network::{NODE_IP, both};
 use crate::paths::PodPaths;
 
 /// News that wait for the worker.
@@ -107,8 +107,8 @@ impl Worker {
             ip: None,
             facts: Facts {
                 policy: RestartPolicy::of(&spec),
-                ip: None,
-                node_ip: NODE_IP.to_string(),
+                ips: Vec::new(),
+                node_ips: both(NODE_IP, context.dual_stack),
                 since: Timestamp::now(),
                 qos: super::status::qos(&spec),
                 initialized: false,
@@ -167,9 +167,14 @@ impl Worker {
         self.object["metadata"]["deletionTimestamp"].is_string()
     }
 
+    /// The pod's addresses, once it has them.
+    fn ips(&self) -> Vec<IpAddr> {
+        self.ip.map(|ip| both(ip, self.context.dual_stack)).unwrap_or_default()
+    }
+
     /// Tells the API how the pod is, if that changed.
     async fn publish(&mut self) {
-        self.facts.ip = self.ip.map(|ip| ip.to_string());
+        self.facts.ips = self.ips();
         let new = status(&self.units, &self.facts, &self.published, &self.object["spec"], Timestamp::now());
         if new == self.published {
             return;

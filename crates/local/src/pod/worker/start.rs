@@ -97,13 +97,13 @@ impl Worker {
     }
 
     async fn prepare(&self, index: usize, image: Image) -> Result<Prepared, String> {
-        let ip = self.ip.map(|ip| ip.to_string()).unwrap_or_default();
+        let ips = self.ips();
         let ground = Ground {
             context: &self.context,
             object: &self.object,
             spec: &self.spec,
             paths: &self.paths,
-            ip: &ip,
+            ips: &ips,
             hostname: &self.hostname,
             volumes: &self.volumes,
             objects: &self.objects,

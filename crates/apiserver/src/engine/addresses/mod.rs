@@ -1,8 +1,13 @@
 //! ClusterIPs, their families, and nodePorts. What is taken is known from the stored Services alone.
 
-use std::{collections::BTreeSet, net::Ipv4Addr};
+mod families;
 
-use ipnet::Ipv4Net;
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
@@ -10,25 +15,28 @@ use crate::status::FieldError;
 
 #[derive(Default)]
 struct Used {
-    addresses: BTreeSet<u32>,
+    addresses: BTreeSet<IpAddr>,
     ports: BTreeSet<u16>,
 }
 
 /// What one allocation took.
 #[derive(Default)]
 pub struct Taken {
-    addresses: Vec<u32>,
+    addresses: Vec<IpAddr>,
     ports: Vec<u16>,
 }
 
 pub struct Addresses {
-    network: Ipv4Net,
+    /// One for each family of the cluster, IPv4 first.
+    networks: Vec<IpNet>,
     ports: (u16, u16),
     used: Mutex<Used>,
 }
 
-fn address(service: &Value) -> Option<u32> {
-    service["spec"]["clusterIP"].as_str()?.parse::<Ipv4Addr>().ok().map(u32::from)
+fn addresses(service: &Value) -> impl Iterator<Item = IpAddr> {
+    let more = service["spec"]["clusterIPs"].as_array().into_iter().flatten();
+    let all = std::iter::once(&service["spec"]["clusterIP"]).chain(more);
+    all.filter_map(|ip| ip.as_str()?.parse().ok())
 }
 
 fn node_ports(service: &Value) -> impl Iterator<Item = u16> {
@@ -37,21 +45,22 @@ fn node_ports(service: &Value) -> impl Iterator<Item = u16> {
 }
 
 impl Addresses {
-    pub fn new(network: Ipv4Net, ports: (u16, u16)) -> Self {
-        Self { network, ports, used: Mutex::default() }
+    pub fn new(network: Ipv4Net, second: Option<Ipv6Net>, ports: (u16, u16)) -> Self {
+        let networks = std::iter::once(IpNet::V4(network)).chain(second.map(IpNet::V6));
+        Self { networks: networks.collect(), ports, used: Mutex::default() }
     }
 
     /// Marks a stored Service's addresses as taken.
     pub fn note(&self, service: &Value) {
         let mut used = self.used.lock();
-        used.addresses.extend(address(service));
+        used.addresses.extend(addresses(service));
         used.ports.extend(node_ports(service));
     }
 
     /// Frees the addresses of a Service that is gone.
     pub fn release(&self, service: &Value) {
         let mut used = self.used.lock();
-        if let Some(address) = address(service) {
+        for address in addresses(service) {
             used.addresses.remove(&address);
         }
         for port in node_ports(service) {
@@ -99,16 +108,8 @@ impl Addresses {
             }
             return Ok(());
         }
-        set_families(spec)?;
-        let wanted = spec["clusterIP"].as_str().unwrap_or_default().to_owned();
-        if wanted.is_empty() {
-            let free = self.free_address()?;
-            taken.addresses.push(free.into());
-            spec["clusterIP"] = free.to_string().into();
-        } else if wanted != "None" {
-            self.take_address(&wanted, old, taken)?;
-        }
-        spec["clusterIPs"] = json!([spec["clusterIP"]]);
+        families::fill(spec, old, self.networks.len() > 1)?;
+        self.cluster_ips(spec, old, taken)?;
         let needed = kind == "NodePort" || (kind == "LoadBalancer" && spec["allocateLoadBalancerNodePorts"] != false);
         let usable = matches!(kind.as_str(), "NodePort" | "LoadBalancer");
         let mut own: Vec<(u16, Value)> = Vec::new();
@@ -126,16 +127,47 @@ impl Addresses {
         Ok(())
     }
 
+    /// An address of each of the Service's families.
+    fn cluster_ips(&self, spec: &mut Value, old: Option<&Value>, taken: &mut Taken) -> Result<(), FieldError> {
+        if spec["clusterIP"] == "None" {
+            spec["clusterIPs"] = json!(["None"]);
+            return Ok(());
+        }
+        let families = spec["ipFamilies"].as_array().cloned().unwrap_or_default();
+        let mut ips = Vec::new();
+        for (index, family) in families.iter().enumerate() {
+            let listed = spec["clusterIPs"][index].as_str();
+            let wanted = listed.or(spec["clusterIP"].as_str().filter(|_| index == 0)).unwrap_or_default().to_owned();
+            let network = self.networks.iter().find(|network| network.addr().is_ipv6() == (family == "IPv6"));
+            let Some(network) = network else { continue };
+            if wanted.is_empty() {
+                let free = self.free_address(network)?;
+                taken.addresses.push(free);
+                ips.push(free.to_string());
+            } else {
+                self.take_address(&wanted, network, old, taken)?;
+                ips.push(wanted);
+            }
+        }
+        spec["clusterIP"] = json!(ips.first());
+        spec["clusterIPs"] = json!(ips);
+        Ok(())
+    }
+
     /// Random, so that a deleted Service's address is not the next one's.
-    fn free_address(&self) -> Result<Ipv4Addr, FieldError> {
-        let (first, last) = (u32::from(self.network.network()), u32::from(self.network.broadcast()));
+    fn free_address(&self, network: &IpNet) -> Result<IpAddr, FieldError> {
+        let (first, last) = (number(network.network()), number(network.broadcast()));
         // The lowest addresses are for those who ask for one (kubernetes, kube-dns).
         let start = first + ((last - first) / 16).clamp(1, 256);
         let mut used = self.used.lock();
-        let offset = fastrand::u32(..last - start);
         let count = last - start;
-        let free = (0..count).map(|i| start + (offset + i) % count).find(|a| !used.addresses.contains(a));
-        let Some(free) = free else {
+        let offset = fastrand::u128(..count);
+        let address = |number: u128| match network {
+            IpNet::V4(_) => u32::try_from(number).ok().map(|number| Ipv4Addr::from(number).into()),
+            IpNet::V6(_) => Some(Ipv6Addr::from(number).into()),
+        };
+        let mut candidates = (0..count).filter_map(|i| address(start + (offset + i) % count));
+        let Some(free) = candidates.find(|candidate| !used.addresses.contains(candidate)) else {
             return Err(FieldError {
                 reason: "InternalError",
                 field: "spec.clusterIPs".into(),
@@ -143,25 +175,30 @@ impl Addresses {
             });
         };
         used.addresses.insert(free);
-        Ok(free.into())
+        Ok(free)
     }
 
-    fn take_address(&self, wanted: &str, old: Option<&Value>, taken: &mut Taken) -> Result<(), FieldError> {
+    fn take_address(
+        &self,
+        wanted: &str,
+        network: &IpNet,
+        old: Option<&Value>,
+        taken: &mut Taken,
+    ) -> Result<(), FieldError> {
         let refuse = |text: &str| Err(FieldError::invalid("spec.clusterIPs", &json!([wanted]), text));
-        let Ok(parsed) = wanted.parse::<Ipv4Addr>() else {
+        let Ok(parsed) = wanted.parse::<IpAddr>() else {
             return refuse("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)");
         };
-        if !self.network.contains(&parsed) {
+        if !network.contains(&parsed) {
             let text = format!(
                 "failed to allocate IP {wanted}: the provided IP ({wanted}) is not in the valid \
-                 range. The range of valid IPs is {}",
-                self.network
+                 range. The range of valid IPs is {network}"
             );
             return refuse(&text);
         }
-        if self.used.lock().addresses.insert(parsed.into()) {
-            taken.addresses.push(parsed.into());
-        } else if old.and_then(address) != Some(parsed.into()) {
+        if self.used.lock().addresses.insert(parsed) {
+            taken.addresses.push(parsed);
+        } else if !old.is_some_and(|old| addresses(old).any(|address| address == parsed)) {
             return refuse(&format!("failed to allocate IP {wanted}: provided IP is already allocated"));
         }
         Ok(())
@@ -204,43 +241,15 @@ impl Addresses {
     }
 }
 
-fn node_port(port: &Value) -> u16 {
-    port["nodePort"].as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or(0)
+fn number(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => u32::from(address).into(),
+        IpAddr::V6(address) => address.into(),
+    }
 }
 
-/// Fills in the address families of a Service, in a cluster that has IPv4 only.
-fn set_families(spec: &mut Value) -> Result<(), FieldError> {
-    let headless = spec["clusterIP"] == "None";
-    let selectorless = spec["selector"].as_object().is_none_or(serde_json::Map::is_empty);
-    let map = crate::object::as_map(spec);
-    map.retain(|field, value| !(field == "ipFamilies" && value.as_array().is_none_or(Vec::is_empty)));
-    map.retain(|field, value| !(field == "ipFamilyPolicy" && value.is_null()));
-    if headless && selectorless {
-        // Its endpoints are not the cluster's business: they may be of any family.
-        let policy = map.entry("ipFamilyPolicy").or_insert("RequireDualStack".into()).clone();
-        let families = map.entry("ipFamilies").or_insert(json!(["IPv4"]));
-        if let Some(list) = families.as_array_mut()
-            && policy != "SingleStack"
-            && list.len() == 1
-        {
-            let other = if list[0] == "IPv4" { "IPv6" } else { "IPv4" };
-            list.push(other.into());
-        }
-        return Ok(());
-    }
-    let families = map.entry("ipFamilies").or_insert(json!(["IPv4"])).clone();
-    let policy = map.entry("ipFamilyPolicy").or_insert("SingleStack".into());
-    if *policy == "RequireDualStack" {
-        let text = "this cluster is not configured for dual-stack services";
-        return Err(FieldError::invalid("spec.ipFamilyPolicy", policy, text));
-    }
-    let mut foreign = families.as_array().into_iter().flatten().enumerate().filter(|(_, family)| **family != "IPv4");
-    match foreign.next() {
-        Some((index, family)) => {
-            Err(FieldError::invalid(format!("spec.ipFamilies[{index}]"), family, "not configured on this cluster"))
-        }
-        None => Ok(()),
-    }
+fn node_port(port: &Value) -> u16 {
+    port["nodePort"].as_u64().and_then(|n| u16::try_from(n).ok()).unwrap_or(0)
 }
 
 #[cfg(test)]
@@ -248,7 +257,12 @@ mod tests {
     use super::*;
 
     fn addresses() -> Addresses {
-        Addresses::new("10.96.0.0/24".parse().unwrap(), (30000, 30001))
+        Addresses::new("10.96.0.0/24".parse().unwrap(), None, (30000, 30001))
+    }
+
+    fn dual() -> Addresses {
+        let second = "fd00:10:96::/112".parse().unwrap();
+        Addresses::new("10.96.0.0/24".parse().unwrap(), Some(second), (30000, 30001))
     }
 
     fn service(spec: Value) -> Value {
@@ -285,6 +299,56 @@ mod tests {
             refused(&addresses, json!({"ipFamilies": ["IPv6"]})),
             "spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster"
         );
+    }
+
+    #[test]
+    fn a_dual_stack_cluster_gives_the_families_that_are_asked_for_in_their_order() {
+        let addresses = dual();
+        let (four, six) = ("10.96.0.", "fd00:10:96::");
+        for (spec, starts, policy) in [
+            (json!({}), &[four][..], "SingleStack"),
+            (json!({"ipFamilies": ["IPv6"]}), &[six], "SingleStack"),
+            (json!({"clusterIP": "fd00:10:96::7"}), &["fd00:10:96::7"], "SingleStack"),
+            (json!({"ipFamilyPolicy": "PreferDualStack"}), &[four, six], "PreferDualStack"),
+            (json!({"ipFamilyPolicy": "RequireDualStack", "ipFamilies": ["IPv6"]}), &[six, four], "RequireDualStack"),
+        ] {
+            let mut service = service(spec);
+            addresses.allocate(&mut service, None).unwrap();
+            let ips = service["spec"]["clusterIPs"].as_array().unwrap();
+            let fit = ips.iter().zip(starts).all(|(ip, start)| ip.as_str().unwrap().starts_with(start));
+            assert!(fit && ips.len() == starts.len(), "{service}");
+            assert_eq!((&service["spec"]["clusterIP"], &service["spec"]["ipFamilyPolicy"]), (&ips[0], &json!(policy)));
+            assert_eq!(service["spec"]["ipFamilies"].as_array().unwrap().len(), starts.len());
+        }
+        assert_eq!(
+            refused(&addresses, json!({"ipFamilyPolicy": "SingleStack", "ipFamilies": ["IPv4", "IPv6"]})),
+            "spec.ipFamilyPolicy: Invalid value: \"SingleStack\": must be RequireDualStack or PreferDualStack when \
+             multiple IP families are specified"
+        );
+        assert!(refused(&addresses, json!({"clusterIP": "fd00:10:96::7"})).contains("already allocated"));
+        assert!(refused(&addresses, json!({"clusterIP": "fd00:1::7"})).contains("fd00:10:96::/112"));
+    }
+
+    #[test]
+    fn a_service_gains_and_loses_its_second_family() {
+        let addresses = dual();
+        let mut single = service(json!({"selector": {"app": "web"}}));
+        addresses.allocate(&mut single, None).unwrap();
+        let mut both = single.clone();
+        both["spec"]["ipFamilyPolicy"] = "PreferDualStack".into();
+        addresses.allocate(&mut both, Some(&single)).unwrap();
+        assert_eq!(both["spec"]["clusterIPs"][0], single["spec"]["clusterIP"]);
+        let second = both["spec"]["clusterIPs"][1].clone();
+        assert!(second.as_str().unwrap().starts_with("fd00:10:96::"));
+        let mut again = both.clone();
+        again["spec"]["ipFamilyPolicy"] = "SingleStack".into();
+        addresses.allocate(&mut again, Some(&both)).unwrap();
+        assert_eq!(
+            (&again["spec"]["clusterIPs"], &again["spec"]["ipFamilies"]),
+            (&single["spec"]["clusterIPs"], &json!(["IPv4"]))
+        );
+        addresses.release_difference(&both, &again);
+        assert!(addresses.allocate(&mut service(json!({"clusterIP": second})), None).is_ok(), "it is free again");
     }
 
     #[test]
