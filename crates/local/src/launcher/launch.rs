@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ExitCode, ExitStatus, Stdio};
@@ -28,35 +28,47 @@ use crate::sandbox::outside::Wanted;
 const STOP_TIME: Duration = Duration::from_secs(10);
 /// How long a detached start waits for a cluster that another start has begun.
 const JOIN_TIME: Duration = Duration::from_secs(120);
+/// How long a running cluster may take to accept a connection.
+const CONNECT_TIME: Duration = Duration::from_secs(1);
 
 /// Starts a cluster. Detached, it returns when the cluster is ready; else when it has ended.
 /// When one already runs in the same state directory, that one is left as it is.
 pub fn up(options: &UpOptions, progress: &mut dyn Progress) -> Result<(), UpError> {
     let home = Home::new(&options.home);
-    if running(&home).is_some() {
-        return join(&home, progress);
+    if join(&home, progress)? {
+        return Ok(());
     }
     if options.detach { detach(options, &home, progress) } else { run(options, progress) }
 }
 
-/// Waits until a cluster started by someone else is ready.
-fn join(home: &Home, progress: &mut dyn Progress) -> Result<(), UpError> {
-    progress.step("a cluster already runs in this state directory");
+/// Waits until a cluster started by someone else is ready; false when there is none, or none any more: one that is
+/// ending still says that it is ready.
+fn join(home: &Home, progress: &mut dyn Progress) -> Result<bool, UpError> {
     let until = Instant::now() + JOIN_TIME;
+    let mut told = false;
     while let Some(found) = running(home) {
-        if found.ready {
+        if !told {
+            progress.step("a cluster already runs in this state directory");
+            told = true;
+        }
+        if found.ready && listens(&found.api) {
             progress.ready(&found.api);
-            return Ok(());
+            return Ok(true);
         }
         if Instant::now() > until {
-            break;
+            return Err(UpError::Start {
+                reason: "the cluster that was starting did not become ready".into(),
+                log: home.log().display().to_string(),
+            });
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    Err(UpError::Start {
-        reason: "the cluster that was starting did not become ready".into(),
-        log: home.log().display().to_string(),
-    })
+    Ok(false)
+}
+
+/// Whether anybody takes connections at an address.
+fn listens(address: &str) -> bool {
+    address.parse().is_ok_and(|address| TcpStream::connect_timeout(&address, CONNECT_TIME).is_ok())
 }
 
 /// Starts the launcher as a process of its own and passes on what it says until it is ready.
@@ -95,16 +107,6 @@ fn detach(options: &UpOptions, home: &Home, progress: &mut dyn Progress) -> Resu
             }
         }
     }
-}
-
-/// Whether the cluster has IPv6 beside IPv4: where it is asked for, and from then on as long as the state is kept, since
-/// Services that have addresses of both would be left without one.
-fn dual_stack(home: &Home, options: &UpOptions) -> Result<bool, UpError> {
-    let mark = home.dual_stack();
-    if options.dual_stack {
-        std::fs::write(&mark, "").map_err(|e| UpError::state(&mark, e))?;
-    }
-    Ok(mark.exists())
 }
 
 /// Reports to the process that started a detached launcher, as long as it listens.
@@ -157,7 +159,10 @@ fn listen(port: u16) -> Result<TcpListener, UpError> {
 /// Runs a cluster until it ends or this process is told to end it.
 fn run(options: &UpOptions, progress: &mut dyn Progress) -> Result<(), UpError> {
     let home = Home::new(&options.home);
-    let Some(lock) = Lock::take(&home)? else { return join(&home, progress) };
+    let Some(lock) = Lock::take(&home)? else {
+        // Another one was quicker.
+        return if join(&home, progress)? { Ok(()) } else { run(options, progress) };
+    };
     let private = home.private();
     std::fs::create_dir_all(&private).map_err(|e| UpError::state(&private, e))?;
     let listener = listen(options.port)?;
@@ -208,7 +213,8 @@ impl Sandbox {
             many_ids: ids.many(),
             bare: options.bare,
             egress_gateway: options.egress_gateway,
-            dual_stack: dual_stack(home, options)?,
+            // Services that have addresses of both families would be left without one.
+            dual_stack: options.dual_stack || home.dual_stack().exists(),
         };
         let (channel, theirs) = Channel::pair().map_err(|e| UpError::process("make a channel", e))?;
         let log = open_log(home)?;
@@ -280,6 +286,10 @@ impl Sandbox {
                 Some(FromSandbox::Ready { api }) => {
                     me.ready = true;
                     lock.publish(&me)?;
+                    if self.settings.dual_stack {
+                        let mark = Home::new(&options.home).dual_stack();
+                        std::fs::write(&mark, "").map_err(|e| UpError::state(&mark, e))?;
+                    }
                     if let Some(path) = &options.merge_kubeconfig {
                         kubeconfig::merge(&Home::new(&options.home).kubeconfig(), path)?;
                     }

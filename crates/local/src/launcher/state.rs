@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, TryLockError};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,9 @@ impl Lock {
             .open(&path)
             .map_err(|e| UpError::state(&path, e))?;
         match file.try_lock() {
-            Ok(()) => Ok(Some(Lock { home: home.clone(), _file: file })),
+            Ok(()) if is_at(&file, &path) => Ok(Some(Lock { home: home.clone(), _file: file })),
+            // It was let go and removed in the meantime.
+            Ok(()) => Self::take(home),
             Err(TryLockError::WouldBlock) => Ok(None),
             Err(TryLockError::Error(e)) => Err(UpError::state(&path, e)),
         }
@@ -59,10 +61,24 @@ impl Lock {
 }
 
 impl Drop for Lock {
+    /// Removes what exists only while a cluster runs. The lock goes last: whoever finds none may start at once.
     fn drop(&mut self) {
-        let _ = fs::remove_dir_all(self.home.run());
+        let (run, lock) = (self.home.run(), self.home.lock());
+        for path in fs::read_dir(&run).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path != lock {
+                let _ = fs::remove_file(&path).or_else(|_| fs::remove_dir_all(&path));
+            }
+        }
+        let _ = fs::remove_file(&lock);
+        let _ = fs::remove_dir(&run);
         remove_unused(&self.home);
     }
+}
+
+/// Whether an open file is the one at a path, not one that was there before.
+fn is_at(file: &File, path: &Path) -> bool {
+    let id = |found: &fs::Metadata| (found.dev(), found.ino());
+    matches!((file.metadata(), fs::metadata(path)), (Ok(open), Ok(there)) if id(&open) == id(&there))
 }
 
 /// Removes what a start left that came to nothing: an empty log and empty directories.
@@ -93,6 +109,18 @@ fn make_dir(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lock_that_was_removed_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let old = File::create(&path).unwrap();
+        assert!(is_at(&old, &path));
+        fs::remove_file(&path).unwrap();
+        assert!(!is_at(&old, &path));
+        let new = File::create(&path).unwrap();
+        assert!(is_at(&new, &path) && !is_at(&old, &path));
+    }
 
     #[test]
     fn only_one_cluster_runs_in_a_state_directory_and_leaves_no_run_files() {

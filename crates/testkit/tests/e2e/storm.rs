@@ -2,7 +2,8 @@
 //! `down` cleans.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use lateen_testkit::cluster::{Cluster, User, eventually, repository};
@@ -11,8 +12,10 @@ use lateen_testkit::processes::{self, Process};
 
 use crate::mini_mesh;
 
-/// How long the storm lasts.
-const STORM: Duration = Duration::from_secs(40);
+/// How many processes are killed.
+const KILLS: u32 = 12;
+/// How many objects are written, again and again.
+const OBJECTS: u32 = 40;
 /// The pause between two kills.
 const PAUSE: Duration = Duration::from_millis(1500);
 
@@ -30,35 +33,33 @@ impl Dice {
 
 /// Kills one process of the mesh after the other; every fourth is the launcher or one of the sandbox's own, with which
 /// everything ends. The cluster is brought back then.
-fn kill_at_random(cluster: &Cluster, dice: &mut Dice, until: Instant) -> anyhow::Result<BTreeMap<String, u32>> {
+fn kill_at_random(cluster: &Cluster, dice: &mut Dice) -> anyhow::Result<BTreeMap<String, u32>> {
     let mut killed = BTreeMap::new();
-    let mut rounds = 0_u32;
-    while Instant::now() < until {
+    for round in 1..=KILLS {
         std::thread::sleep(PAUSE);
-        rounds += 1;
         let all = processes::of_mesh(cluster.home()).unwrap_or_default();
         let of_cluster = |process: &&Process| process.command.contains(" sandbox-");
         let (core, rest): (Vec<_>, Vec<_>) = all.iter().partition(of_cluster);
-        let chosen = if rounds.is_multiple_of(4) { &core } else { &rest };
+        let chosen = if round.is_multiple_of(4) { &core } else { &rest };
         let Some(victim) = chosen.get(dice.roll(chosen.len())) else { continue };
         let kind: Vec<_> = victim.command.split_whitespace().take(3).collect();
         *killed.entry(kind.join(" ")).or_default() += 1;
         let pid = victim.pid;
         let _ = processes::kill(cluster.home(), |process| process.pid == pid);
-        if rounds.is_multiple_of(4) {
+        if round.is_multiple_of(4) {
             eventually(Duration::from_secs(120), || cluster.up())?;
         }
     }
     Ok(killed)
 }
 
-/// Applies ConfigMaps and scales a Deployment until told to stop; what the API server acknowledged.
-fn apply(kubectl: &Kubectl, until: Instant) -> BTreeMap<String, String> {
+/// Applies ConfigMaps and scales a Deployment until the storm is over; what the API server acknowledged.
+fn apply(kubectl: &Kubectl, over: &AtomicBool) -> BTreeMap<String, String> {
     let mut acknowledged = BTreeMap::new();
     let mut number = 0_u32;
-    while Instant::now() < until {
+    while !over.load(Ordering::Relaxed) {
         number += 1;
-        let (name, value) = (format!("storm-{}", number % 40), format!("value-{number}"));
+        let (name, value) = (format!("storm-{}", number % OBJECTS), format!("value-{number}"));
         let map = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}}}\ndata: {{value: {value}}}\n");
         if kubectl.apply_text(&map).is_ok() {
             acknowledged.insert(name, value);
@@ -117,18 +118,18 @@ fn random_kills_during_applies() -> anyhow::Result<()> {
     let cluster = Cluster::start(User::Root)?;
     let kubectl = cluster.kubectl();
     mini_mesh::apply(&kubectl)?;
-    let until = Instant::now() + STORM;
+    let over = AtomicBool::new(false);
     let (killed, acknowledged) = std::thread::scope(|scope| {
-        // The port, and with it the kubeconfig, is another after every start.
-        let applying = scope.spawn(|| apply(&cluster.kubectl(), until));
-        let killed = kill_at_random(&cluster, &mut Dice(seed), until);
+        let applying = scope.spawn(|| apply(&kubectl, &over));
+        let killed = kill_at_random(&cluster, &mut Dice(seed));
+        over.store(true, Ordering::Relaxed);
         (killed, applying.join())
     });
     let acknowledged = acknowledged.ok().context("the writer panicked")?;
     let killed = killed?;
     println!("killed: {killed:?}; {} objects acknowledged", acknowledged.len());
-    ensure!(killed.values().sum::<u32>() >= 5, "no storm: {killed:?}");
-    ensure!(acknowledged.len() >= 5, "nothing was acknowledged: {acknowledged:?}");
+    ensure!(killed.values().sum::<u32>() >= KILLS / 2, "no storm: {killed:?}");
+    ensure!(!acknowledged.is_empty(), "nothing was acknowledged: {acknowledged:?}");
     eventually(Duration::from_secs(120), || cluster.up())?;
     all_there(&kubectl, &acknowledged)?;
     converged(&kubectl)?;
