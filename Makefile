@@ -50,7 +50,10 @@ bench-mesh: ## how fast and small the mini mesh is
 	target/debug/examples/mesh_figures
 
 bench-api: ## how fast and small the API server is
-	$(CARGO) run --release --package lateen-apiserver --example api_figures
+	@scripts/setup.sh test
+	$(CARGO) build --release --package lateen-cli
+	$(CARGO) build --workspace --example api_figures
+	target/debug/examples/api_figures
 
 bench: ## race Lateen's sidecar against Envoy; figures go to docs/performance.md
 	@scripts/setup.sh bench
