@@ -2,6 +2,7 @@
 
 pub mod inject;
 pub mod install;
+pub mod keys;
 pub mod reads;
 pub mod resource;
 pub mod snapshot;

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 use lateen_mesh::Hostname;
 
+use crate::keys::KeySource;
 use crate::resource::Key;
 
 /// One part of the state of the mesh.
@@ -28,6 +29,10 @@ pub enum Fact {
     PeerAuthentications,
     /// All AuthorizationPolicies.
     AuthorizationPolicies,
+    /// All RequestAuthentications.
+    RequestAuthentications,
+    /// The keys that come from one place.
+    Keys(KeySource),
     /// All Sidecars.
     Sidecars,
     /// All Gateways.

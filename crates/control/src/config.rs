@@ -3,6 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use lateen_mesh::Cidr;
+
 /// Where istiod listens.
 #[derive(Clone, Debug)]
 pub struct Listen {
@@ -47,6 +49,10 @@ pub struct Config {
     pub merge_window: Duration,
     /// A change waits no longer than this, however many follow.
     pub merge_max: Duration,
+    /// How often the keys that tokens are checked with are fetched.
+    pub keys_interval: Duration,
+    /// Addresses that keys are never fetched from.
+    pub keys_blocked: Vec<Cidr>,
 }
 
 impl Config {
@@ -66,6 +72,14 @@ impl Config {
             listen: Listen::on(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             merge_window: Duration::from_millis(25),
             merge_max: Duration::from_secs(1),
+            keys_interval: var("PILOT_JWT_PUB_KEY_REFRESH_INTERVAL")
+                .and_then(|text| lateen_mesh::duration::parse(&text).ok())
+                .filter(|interval| !interval.is_zero())
+                .unwrap_or(Duration::from_secs(20 * 60)),
+            keys_blocked: text("BLOCKED_CIDRS_IN_JWKS_URIS", "")
+                .split(',')
+                .filter_map(|text| Cidr::parse(text.trim()).ok())
+                .collect(),
         }
     }
 

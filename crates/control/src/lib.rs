@@ -6,6 +6,7 @@ pub mod ads;
 pub mod auth;
 pub mod ca;
 pub mod config;
+mod keys;
 pub mod listener;
 mod mesh;
 pub mod metrics;

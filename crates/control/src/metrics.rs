@@ -59,6 +59,8 @@ metrics! {
     PILOT_SERVICES = Gauge "pilot_services" "Services known.";
     PILOT_VIRT_SERVICES = Gauge "pilot_virt_services" "VirtualServices known.";
     PILOT_INFO = Gauge "pilot_info" "The version of istiod.";
+    PILOT_JWKS_FETCH_SUCCESS = Counter "pilot_jwks_resolver_network_fetch_success_total" "Key sets fetched.";
+    PILOT_JWKS_FETCH_FAIL = Counter "pilot_jwks_resolver_network_fetch_fail_total" "Failed attempts to fetch a key set.";
     SIDECAR_INJECTION_REQUESTS = Counter "sidecar_injection_requests_total" "Pods sent to the injection webhook.";
     SIDECAR_INJECTION_SUCCESS = Counter "sidecar_injection_success_total" "Pods injected.";
     SIDECAR_INJECTION_FAILURE = Counter "sidecar_injection_failure_total" "Pods that could not be injected.";

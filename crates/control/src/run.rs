@@ -21,6 +21,7 @@ use crate::ads::{Caches, Clients, Discovery, Shared};
 use crate::auth::{Authenticator, TokenReviewer};
 use crate::ca::{self, Authority, CaError, CaServer};
 use crate::config::{Config, Listen};
+use crate::keys::{Fetcher, Keeper, Net};
 use crate::listener::Listener;
 use crate::metrics::{self, Metrics};
 use crate::state::{self, State};
@@ -32,6 +33,8 @@ use crate::{root_cert, source};
 const EVENTS: usize = 1024;
 /// Namespaces that wait for their root certificate.
 const NAMESPACES: usize = 1024;
+/// Fetched key sets that wait to be taken in.
+const KEY_SETS: usize = 16;
 /// Pause between attempts to reach the API server at start.
 const RETRY: Duration = Duration::from_millis(250);
 /// Time for open requests when istiod ends; discovery streams are cut then, and proxies go on
@@ -183,7 +186,10 @@ impl Istiod {
             self.metrics.clone(),
             self.ready.clone(),
         );
-        background.spawn(state.run(events));
+        let (key_sender, fetched) = mpsc::channel(KEY_SETS);
+        let fetcher = Fetcher::new(Net { blocked: self.config.keys_blocked.clone() })?;
+        let keeper = Keeper::new(fetcher, self.config.keys_interval, key_sender, self.metrics.clone());
+        background.spawn(state.run(events, keeper, fetched));
         let clients = Arc::new(Clients::default());
         let shared = Arc::new(Shared {
             published: published.clone(),

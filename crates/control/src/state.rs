@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use lateen_control_core::install::{INJECTOR_CONFIG_MAP, MESH_CONFIG_MAP};
-use lateen_control_core::reads::Changes;
+use lateen_control_core::keys::KeySource;
+use lateen_control_core::reads::{Changes, Fact};
 use lateen_control_core::resource;
 use lateen_control_core::snapshot::Snapshot;
 use lateen_control_core::store::{self, Store};
@@ -14,6 +15,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::Config;
+use crate::keys::{Fetched, Keeper};
 use crate::metrics::{self, Metrics};
 use crate::push::Debounce;
 use crate::source::{Event, Key, Kind, watched};
@@ -69,6 +71,24 @@ pub struct Followers {
     pub namespaces: Option<mpsc::Sender<String>>,
 }
 
+/// What is known about the keys that policies want.
+struct Keys {
+    keeper: Keeper,
+    /// Those not yet tried to be fetched.
+    awaited: BTreeSet<KeySource>,
+    /// How long to wait for them.
+    until: Option<Instant>,
+}
+
+impl Keys {
+    fn tried(&mut self, source: &KeySource) {
+        self.awaited.remove(source);
+        if self.awaited.is_empty() {
+            self.until = None;
+        }
+    }
+}
+
 /// Owns the store.
 pub struct State {
     store: Store,
@@ -80,6 +100,8 @@ pub struct State {
     followers: Followers,
     metrics: Arc<Metrics>,
     ready: Arc<AtomicBool>,
+    /// The policies about tokens may want other keys than before.
+    policies_changed: bool,
 }
 
 impl State {
@@ -102,23 +124,61 @@ impl State {
             followers,
             metrics,
             ready,
+            policies_changed: true,
         };
         (state, published)
     }
 
-    /// Applies events and publishes; ends with the senders of events.
-    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) {
+    /// Applies events and publishes; ends with the senders of events. `keeper` fetches the keys that policies want.
+    pub async fn run(
+        mut self,
+        mut events: mpsc::Receiver<Event>,
+        keeper: Keeper,
+        mut fetched: mpsc::Receiver<Fetched>,
+    ) {
+        let mut keys = Keys { keeper, awaited: BTreeSet::new(), until: None };
         loop {
             // Nothing is served before everything is known: half a configuration is a wrong one.
             let due = self.debounce.due().filter(|_| self.missing.is_empty());
+            let due = due.map(|due| due.max(keys.until.unwrap_or(due)));
             tokio::select! {
                 biased;
                 event = events.recv() => match event {
-                    Some(event) => self.take(event).await,
+                    Some(event) => {
+                        self.take(event).await;
+                        self.follow_keys(&mut keys);
+                    }
                     None => return,
                 },
-                () = sleep_until(due), if due.is_some() => self.publish(),
+                Some((source, text)) = fetched.recv() => {
+                    keys.tried(&source);
+                    if text.is_some() {
+                        self.apply(store::Event::Keys(source, text));
+                    }
+                }
+                () = sleep_until(due), if due.is_some() => {
+                    keys.until = None;
+                    self.publish();
+                }
             }
+        }
+    }
+
+    /// Has the keys fetched that policies want, once all of them are known. What is served first has them already, or
+    /// all requests with tokens would be refused until they come.
+    fn follow_keys(&mut self, keys: &mut Keys) {
+        if !self.missing.is_empty() || !self.policies_changed {
+            return;
+        }
+        self.policies_changed = false;
+        let (new, gone) = keys.keeper.follow(&self.store.snapshot());
+        for source in gone {
+            self.apply(store::Event::Keys(source, None));
+        }
+        if !self.ready.load(Ordering::Acquire) {
+            let longest = new.iter().map(|(_, timeout)| *timeout).max();
+            keys.until = longest.map(|longest| Instant::now() + longest);
+            keys.awaited = new.into_iter().map(|(source, _)| source).collect();
         }
     }
 
@@ -161,6 +221,7 @@ impl State {
             tracing::warn!(%key, reason, "object cannot be read; its last good state stays in force");
         }
         if !changes.is_empty() {
+            self.policies_changed |= changes.iter().any(|fact| *fact == Fact::RequestAuthentications);
             self.changes.merge(changes);
             self.debounce.changed(Instant::now());
         }

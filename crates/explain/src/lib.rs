@@ -7,4 +7,4 @@ mod walk;
 
 pub use call::Call;
 pub use outcome::{Failure, Outcome};
-pub use walk::explain;
+pub use walk::{Judge, explain};

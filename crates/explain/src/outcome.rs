@@ -1,5 +1,6 @@
 //! What becomes of a call.
 
+use lateen_proxy_core::jwt::Status;
 use lateen_proxy_core::rbac::Denial;
 use serde::Serialize;
 
@@ -27,6 +28,8 @@ pub enum Failure {
     BadPath,
     /// Authorization denies it.
     Denied,
+    /// Its token is refused.
+    Unauthenticated,
 }
 
 impl Failure {
@@ -44,6 +47,7 @@ impl Failure {
             Self::MtlsError => "mtls-error",
             Self::BadPath => "bad-path",
             Self::Denied => "denied",
+            Self::Unauthenticated => "unauthenticated",
         }
     }
 }
@@ -75,6 +79,11 @@ impl Outcome {
     pub(crate) fn denied(mut self, denial: &Denial<'_>) -> Self {
         self.denied_by = Some((denial.details.to_owned(), denial.cause.clone()));
         self.failed(Failure::Denied)
+    }
+
+    pub(crate) fn refused(mut self, status: Status) -> Self {
+        self.denied_by = Some((status.details(), status.to_string()));
+        self.failed(Failure::Unauthenticated)
     }
 
     pub(crate) fn failed(mut self, failure: Failure) -> Self {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use lateen_proxy_core::chain::{FilterChain, TcpProxy, TcpTarget, Terminal};
 use lateen_proxy_core::head::SimpleHead;
 use lateen_proxy_core::http::Hcm;
+use lateen_proxy_core::jwt::{Passed, Signatures};
 use lateen_proxy_core::listener::Listener;
 use lateen_proxy_core::normalize::{Normalized, normalize};
-use lateen_proxy_core::rbac::{self, Check, Denial, Peer, Request, client_address};
+use lateen_proxy_core::rbac::{self, Check, Denial, Peer, Request, Unasked, client_address};
 use lateen_proxy_core::route::{Action, Target};
 use lateen_proxy_core::virtual_host::RouteResult;
 use lateen_proxy_core::{ConnInfo, RequestHead, Tables, Transport};
@@ -22,9 +23,17 @@ const CLIENT_PORT: u16 = 40000;
 const OUTBOUND: &str = "virtualOutbound";
 const INBOUND: &str = "virtualInbound";
 
+/// What tokens are judged by.
+pub struct Judge<'j> {
+    /// Tells whether signatures are right.
+    pub signatures: &'j dyn Signatures,
+    /// Seconds since 1970.
+    pub now: u64,
+}
+
 /// Explains what the proxy with these tables does with `call`.
 #[must_use]
-pub fn explain(tables: &Tables, call: &Call) -> Outcome {
+pub fn explain(tables: &Tables, call: &Call, judge: &Judge<'_>) -> Outcome {
     let mut outcome = Outcome::default();
     let Some(listener) = find_listener(tables, call) else {
         return outcome.failed(Failure::NoListener);
@@ -45,7 +54,7 @@ pub fn explain(tables: &Tables, call: &Call) -> Outcome {
             outcome.clusters = tcp_clusters(tables, tcp);
             outcome
         }
-        Terminal::Http(hcm) => request(tables, hcm, &chain, call, outcome),
+        Terminal::Http(hcm) => request(tables, hcm, &chain, call, judge, outcome),
         Terminal::Close(_) => outcome.failed(Failure::NoFilterChain),
     }
 }
@@ -110,20 +119,35 @@ fn handshake(chain: &FilterChain, call: &Call) -> Option<Failure> {
     }
 }
 
-fn request(tables: &Tables, hcm: &Hcm, chain: &FilterChain, call: &Call, mut outcome: Outcome) -> Outcome {
+fn request(
+    tables: &Tables,
+    hcm: &Hcm,
+    chain: &FilterChain,
+    call: &Call,
+    judge: &Judge<'_>,
+    mut outcome: Outcome,
+) -> Outcome {
     if call.speaks == Speaks::Tcp {
         return outcome.failed(Failure::ProtocolError);
     }
     let Normalized::Path(path) = normalize(&call.path, hcm.normalization()) else {
         return outcome.failed(Failure::BadPath);
     };
-    let head = SimpleHead {
+    let mut head = SimpleHead {
         method: call.method.clone(),
         path: path.into_owned(),
         authority: call.host.clone(),
         scheme: if chain.tls.is_some() { "https" } else { "http" }.to_owned(),
         headers: call.headers.clone(),
+        claims: None,
     };
+    for check in &hcm.filters.checks {
+        let Check::Tokens(tokens) = check else { continue };
+        match tokens.authenticate(&head, judge.now, judge.signatures) {
+            Ok(passed) => amend(&mut head, passed),
+            Err(status) => return outcome.refused(status),
+        }
+    }
     let remote = client_address(hcm, &head, call.client);
     if let Err(denial) = decide(&hcm.filters.checks, call, Some(&head), remote) {
         return outcome.denied(&denial);
@@ -153,6 +177,15 @@ fn request(tables: &Tables, hcm: &Hcm, chain: &FilterChain, call: &Call, mut out
     outcome
 }
 
+/// What a good token changes.
+fn amend(head: &mut SimpleHead, passed: Passed) {
+    head.headers.retain(|(name, _)| !passed.removed.iter().any(|removed| **removed == **name));
+    let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+    head.headers.extend(passed.added.into_iter().map(|(name, value)| (name.into(), text(value))));
+    head.path = passed.path.unwrap_or_else(|| std::mem::take(&mut head.path));
+    head.claims.get_or_insert_default().extend(passed.claims);
+}
+
 /// What authorization says.
 fn decide<'c>(
     checks: &'c [Check],
@@ -164,8 +197,8 @@ fn decide<'c>(
     let peer = (call.protection == Protection::MutualTls).then_some(Peer { uris: &uris, ..Peer::default() });
     let destination = SocketAddr::new(call.address, call.port);
     let server_name = call.server_name().unwrap_or_default();
-    let request = Request { head, destination, direct: call.client, remote, server_name, peer, claims: None };
-    rbac::decide(checks, &request, |_| {})
+    let request = Request { head, destination, direct: call.client, remote, server_name, peer };
+    rbac::decide(checks, &request, Unasked::Denied, |_| {})
 }
 
 fn route_clusters(tables: &Tables, target: &Target) -> Vec<(String, u32)> {

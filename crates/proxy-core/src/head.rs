@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use serde_json::{Map, Value};
+
 /// The head of a request, however it is held: the HTTP/1 path implements it on borrowed slices, the HTTP/2 path on its
 /// header map.
 pub trait RequestHead {
@@ -25,6 +27,11 @@ pub trait RequestHead {
             ":scheme" => Some(Cow::Borrowed(self.scheme().as_bytes())),
             _ => self.header(name),
         }
+    }
+
+    /// What good tokens say, under the keys of those who looked at them.
+    fn claims(&self) -> Option<&Map<String, Value>> {
+        None
     }
 
     /// Path without query and fragment.
@@ -64,6 +71,8 @@ pub struct SimpleHead {
     pub scheme: String,
     /// Headers with lower-case names.
     pub headers: Vec<(String, String)>,
+    /// What good tokens say.
+    pub claims: Option<Map<String, Value>>,
 }
 
 impl SimpleHead {
@@ -94,6 +103,9 @@ impl RequestHead for SimpleHead {
     }
     fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
         join(self.headers.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_bytes()))
+    }
+    fn claims(&self) -> Option<&Map<String, Value>> {
+        self.claims.as_ref()
     }
 }
 

@@ -247,6 +247,49 @@ pub struct Hcm {
 }
 
 impl Hcm {
+    /// What requests of the proxy's own are sent by.
+    pub fn of_own_requests() -> Self {
+        Self {
+            stat_prefix: "".into(),
+            codec: Codec::Auto,
+            routes: Routes::Inline(Arc::default()),
+            filters: Filters { suppress_envoy_headers: true, ..Filters::default() },
+            server_name: "".into(),
+            server_header: ServerHeader::PassThrough,
+            via: "".into(),
+            forward_client_cert: ForwardClientCert::Sanitize,
+            client_cert: ClientCertDetails::default(),
+            use_remote_address: false,
+            trusted_hops: 0,
+            skip_xff_append: true,
+            generate_request_id: false,
+            preserve_external_request_id: true,
+            request_id_in_response: false,
+            proxy_100_continue: false,
+            stream_idle_timeout: None,
+            request_timeout: None,
+            headers_timeout: None,
+            idle_timeout: None,
+            max_connection_duration: None,
+            max_stream_duration: None,
+            max_requests_per_connection: 0,
+            max_head: 60 << 10,
+            max_headers: 100,
+            underscores: Underscores::Allow,
+            normalize_path: false,
+            merge_slashes: false,
+            escaped_slashes: EscapedSlashes::Keep,
+            strip_matching_port: false,
+            strip_any_port: false,
+            upgrades: Vec::new(),
+            http2: Http2Settings { max_concurrent_streams: 1024, stream_window: 1 << 20, connection_window: 16 << 20 },
+            accept_http10: false,
+            default_host_http10: "".into(),
+            preserve_case: false,
+            access_logs: Vec::new(),
+        }
+    }
+
     /// The route table to use, when it has arrived.
     pub fn route_table<'t>(&'t self, tables: &'t Tables) -> Option<&'t Arc<RouteTable>> {
         match &self.routes {

@@ -10,6 +10,7 @@ use crate::header_match::{HeaderMatch, QueryMatch};
 use crate::header_ops::BothOps;
 use crate::pattern::{Pattern, Substitution};
 use crate::provenance::Provenance;
+use crate::rbac::ClaimMatch;
 use crate::retry::RetryPolicy;
 use crate::tables::ClusterId;
 
@@ -43,6 +44,8 @@ pub struct RouteMatch {
     pub fraction: Option<Fraction>,
     /// gRPC requests only.
     pub grpc: bool,
+    /// All must match.
+    pub claims: Vec<ClaimMatch>,
 }
 
 impl RouteMatch {
@@ -52,6 +55,7 @@ impl RouteMatch {
             && self.headers.iter().all(|matcher| matcher.matches(head))
             && (self.query.is_empty() || self.query.iter().all(|matcher| matcher.matches(head.query())))
             && (!self.grpc || head.is_grpc())
+            && self.claims.iter().all(|matcher| matcher.matches(head.claims()))
             && self.fraction.is_none_or(|fraction| fraction.hits(random))
     }
 
@@ -241,6 +245,28 @@ pub struct Forward {
     pub upgrades: Vec<(Box<str>, bool)>,
     /// Requests of high priority have their own limits.
     pub high_priority: bool,
+}
+
+impl Forward {
+    /// To `target` as it is, once.
+    pub fn plain(target: Target, timeout: Option<Duration>) -> Self {
+        Self {
+            target,
+            cluster_not_found: 503,
+            path_rewrite: None,
+            host_rewrite: None,
+            append_forwarded_host: false,
+            timeout,
+            idle_timeout: None,
+            max_grpc_timeout: None,
+            max_stream_duration: None,
+            retry: None,
+            mirrors: Vec::new(),
+            hash: Vec::new(),
+            upgrades: Vec::new(),
+            high_priority: false,
+        }
+    }
 }
 
 /// A redirect.

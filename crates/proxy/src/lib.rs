@@ -24,6 +24,7 @@ pub mod pool;
 pub mod readiness;
 pub mod record;
 pub mod resolv_conf;
+pub mod signatures;
 pub mod sniff;
 pub mod sockopt;
 pub mod state;

@@ -111,7 +111,7 @@ pub async fn serve(conn: Conn, proxy: Arc<TcpProxy>, stream: Stream, mut inbuf: 
     };
     let worker = &conn.worker;
     worker.sink.tcp_opened(worker.id, &passage.record(&conn, &proxy));
-    let opened = match authorize::stream(&conn, &proxy.checks) {
+    let opened = match authorize::stream(&conn, &proxy.checks).await {
         Ok(()) => open(&conn, &proxy, &mut passage).await,
         Err(denial) => {
             denial.flag.into_iter().for_each(|flag| passage.flags.set(flag));

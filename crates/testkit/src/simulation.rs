@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use bytes::Bytes;
 use lateen_api::type_url;
+use lateen_control_core::keys::KeySource;
 use lateen_control_core::snapshot::Snapshot;
 use lateen_control_core::store::{Event, Store};
 use lateen_control_core::translate;
@@ -41,6 +42,17 @@ impl World {
             metadata["creationTimestamp"] = json!("2020-01-01T00:00:00Z");
         }
         self.store.apply(Event::Apply(object));
+    }
+
+    /// Makes `text` the key set that everyone gets who fetches one from `uri`.
+    pub fn keys(&mut self, uri: &str, text: &str) {
+        self.store.apply(Event::Keys(KeySource::Uri(uri.to_owned()), Some(text.into())));
+    }
+
+    /// Its state.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.store.snapshot()
     }
 
     /// The tables of a proxy in this world.

@@ -35,12 +35,14 @@ pub enum Kind {
     AuthorizationPolicy,
     /// Secret; only what it holds for TLS.
     Secret,
+    /// RequestAuthentication
+    RequestAuthentication,
 }
 
 /// Name of the ConfigMap with the settings of the mesh.
 const MESH_CONFIG_MAP: &str = "istio";
 
-const KINDS: [(Kind, &str, &str); 15] = [
+const KINDS: [(Kind, &str, &str); 16] = [
     (Kind::Service, "", "Service"),
     (Kind::EndpointSlice, "discovery.k8s.io", "EndpointSlice"),
     (Kind::Pod, "", "Pod"),
@@ -56,6 +58,7 @@ const KINDS: [(Kind, &str, &str); 15] = [
     (Kind::PeerAuthentication, "security.istio.io", "PeerAuthentication"),
     (Kind::AuthorizationPolicy, "security.istio.io", "AuthorizationPolicy"),
     (Kind::Secret, "", "Secret"),
+    (Kind::RequestAuthentication, "security.istio.io", "RequestAuthentication"),
 ];
 
 impl Kind {

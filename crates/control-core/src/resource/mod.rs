@@ -84,6 +84,8 @@ pub enum Resource {
     AuthorizationPolicy(Config<api::AuthorizationPolicy>),
     /// Secret, what it holds for TLS.
     Secret(Arc<Credential>),
+    /// RequestAuthentication
+    RequestAuthentication(Config<api::RequestAuthentication>),
 }
 
 impl Resource {
@@ -116,6 +118,11 @@ impl Resource {
     pub fn authorization_policy(&self) -> Option<&Config<api::AuthorizationPolicy>> {
         if let Self::AuthorizationPolicy(config) = self { Some(config) } else { None }
     }
+
+    /// The RequestAuthentication, if it is one.
+    pub fn request_authentication(&self) -> Option<&Config<api::RequestAuthentication>> {
+        if let Self::RequestAuthentication(config) = self { Some(config) } else { None }
+    }
 }
 
 /// Parses one object.
@@ -145,6 +152,7 @@ fn parse_kind(key: &Key, object: Value) -> Result<Resource, String> {
         Kind::PeerAuthentication => Resource::PeerAuthentication(istio::parse(object)?),
         Kind::AuthorizationPolicy => Resource::AuthorizationPolicy(istio::parse(object)?),
         Kind::Secret => Resource::Secret(Arc::new(credential::parse(&object))),
+        Kind::RequestAuthentication => Resource::RequestAuthentication(istio::parse(object)?),
     })
 }
 

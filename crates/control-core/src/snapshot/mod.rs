@@ -2,20 +2,20 @@
 //!
 //! Indexes are shared: a new snapshot copies only those that an event changed.
 
-mod authorization_policies;
 pub mod delegation;
 mod destination_rules;
 mod endpoints;
 mod peer_authentication;
+mod policies;
 mod services;
 mod sidecars;
 mod targets;
 mod visibility;
 
-pub use authorization_policies::AuthorizationPolicies;
 pub use destination_rules::{DestinationRules, TrafficRule};
 pub use endpoints::{Endpoint, EndpointIndex, ServiceEndpoints};
 pub use peer_authentication::{MtlsMode, PeerAuthentications, WorkloadMtls};
+pub use policies::Policies;
 pub use services::ServiceIndex;
 pub use sidecars::{EgressScope, Sidecars};
 pub use targets::ServiceTarget;
@@ -27,6 +27,7 @@ use std::sync::Arc;
 use lateen_api::istio as api;
 use lateen_mesh::Locality;
 
+use crate::keys::KeySource;
 use crate::resource::{Config, Credential, Key, MeshConfig, Pod};
 
 /// The state of the mesh at one moment.
@@ -53,7 +54,11 @@ pub struct Snapshot {
     /// PeerAuthentications by namespace.
     pub peer_authentications: Arc<PeerAuthentications>,
     /// AuthorizationPolicies by namespace.
-    pub authorization_policies: Arc<AuthorizationPolicies>,
+    pub authorization_policies: Arc<Policies<api::AuthorizationPolicy>>,
+    /// RequestAuthentications by namespace.
+    pub request_authentications: Arc<Policies<api::RequestAuthentication>>,
+    /// Key sets that were fetched, by where they come from.
+    pub key_sets: Arc<BTreeMap<KeySource, Arc<str>>>,
     /// Sidecars by namespace.
     pub sidecars: Arc<Sidecars>,
     /// Credentials by the namespace and name of their Secret.

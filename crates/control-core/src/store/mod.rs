@@ -11,6 +11,7 @@ use std::sync::Arc;
 use lateen_mesh::Hostname;
 use serde_json::Value;
 
+use crate::keys::KeySource;
 use crate::reads::{Changes, Fact};
 use crate::resource::{self, Config, Key, Kind, MeshConfig, ParseError, Pod, Resource, Service, services_of_entry};
 use crate::snapshot::Snapshot;
@@ -22,6 +23,8 @@ pub enum Event {
     Apply(Value),
     /// The object is gone.
     Delete(Key),
+    /// Keys were fetched; `None` when nobody wants them any more.
+    Keys(KeySource, Option<Arc<str>>),
 }
 
 /// Every object that is known, and the state that follows from them.
@@ -63,6 +66,16 @@ impl Store {
                 self.refused.remove(&key);
                 if let Some(old) = self.objects.remove(&key) {
                     self.update(&key, Some(old), &mut changes);
+                }
+            }
+            Event::Keys(source, keys) => {
+                if self.state.key_sets.get(&source) != keys.as_ref() {
+                    let all = Arc::make_mut(&mut self.state.key_sets);
+                    match keys {
+                        Some(keys) => drop(all.insert(source.clone(), keys)),
+                        None => drop(all.remove(&source)),
+                    }
+                    changes.add(Fact::Keys(source));
                 }
             }
         }
@@ -116,6 +129,11 @@ impl Store {
                 changes.add(Fact::AuthorizationPolicies);
             }
             Kind::Secret => self.update_credential(key, old.as_ref(), changes),
+            Kind::RequestAuthentication => {
+                let all = self.configs(key, Resource::request_authentication);
+                Arc::make_mut(&mut self.state.request_authentications).replace(&key.namespace, all);
+                changes.add(Fact::RequestAuthentications);
+            }
         }
     }
 

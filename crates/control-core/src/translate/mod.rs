@@ -5,6 +5,7 @@
 //! equal projections get equal resources.
 
 mod access_log;
+mod authentication;
 mod authorization;
 mod cluster;
 mod endpoint;

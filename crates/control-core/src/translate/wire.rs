@@ -13,6 +13,17 @@ pub fn any<M: Message + Name>(message: &M) -> Any {
     Any { type_url: M::type_url(), value: message.encode_to_vec() }
 }
 
+/// A message of ours that stands for one of Envoy's: its maps are sorted, so that equal ones are equal bytes.
+pub trait StandsFor: Message {
+    /// The other's type.
+    type Of: Name;
+}
+
+/// Packs a message under the type that it stands for.
+pub fn any_as<M: StandsFor>(message: &M) -> Any {
+    Any { type_url: M::Of::type_url(), value: message.encode_to_vec() }
+}
+
 /// A message of a type that Envoy's API lacks, as JSON-like data.
 pub fn typed_struct(type_name: &str, value: prost_types::Struct) -> Any {
     any(&XdsTypedStruct { type_url: format!("type.googleapis.com/{type_name}"), value: Some(value) })

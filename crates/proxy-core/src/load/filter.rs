@@ -69,7 +69,7 @@ pub fn filters(context: &mut Context<'_>, list: &[HttpFilter]) -> Result<Filters
             }
             None => Any::default(),
         };
-        match rbac::check(&any, &mut context.problems) {
+        match rbac::check(context, &any) {
             Some(check) => filters.checks.push(check),
             None => one(&mut filters, filter, &any)?,
         }

@@ -142,7 +142,7 @@ fn terminal(context: &mut Context<'_>, filters: &[Filter]) -> Result<Terminal, L
             note(&mut seen, filter, &Any::default());
             continue;
         };
-        if let Some(check) = rbac::check(any, &mut context.problems) {
+        if let Some(check) = rbac::check(context, any) {
             seen.checks.push(check);
             continue;
         }

@@ -6,6 +6,7 @@ use lateen_api::envoy::envoy::config::rbac::v3::{
     self as proto, Permission, Principal, permission::Rule, principal::Identifier,
 };
 use lateen_api::envoy::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
+use lateen_api::envoy::envoy::extensions::filters::http::jwt_authn::v3::JwtAuthentication;
 use lateen_api::envoy::envoy::extensions::filters::http::rbac::v3::Rbac as HttpRbac;
 use lateen_api::envoy::envoy::extensions::filters::network::ext_authz::v3::ExtAuthz as NetworkExtAuthz;
 use lateen_api::envoy::envoy::extensions::filters::network::rbac::v3::Rbac as NetworkRbac;
@@ -17,13 +18,13 @@ use lateen_api::envoy::envoy::r#type::matcher::v3::{
 };
 use lateen_api::envoy::google::protobuf::Any;
 
-use super::LoadError;
 use super::convert::{header_match, is, port, prefix, string_match, unpack};
+use super::{Context, LoadError, external, jwt};
 use crate::pattern::{Pattern, StringMatch};
-use crate::rbac::{Action, Check, EFFECTIVE_POLICY, External, Matcher, Policy, Rbac, Rules, ValueMatch};
+use crate::rbac::{Action, Check, ClaimMatch, Matcher, Policy, Rbac, Rules, ValueMatch};
 
 /// The filter that leaves the claims of tokens.
-const TOKENS: &str = "envoy.filters.http.jwt_authn";
+pub const TOKENS: &str = "envoy.filters.http.jwt_authn";
 /// The connection's attribute that is the client's identity.
 const PEER_PRINCIPAL: &str = "io.istio.peer_principal";
 /// Conditions inside conditions.
@@ -32,24 +33,25 @@ const MAX_DEPTH: usize = 32;
 const SEGMENT: &str = r"a-zA-Z0-9\-._~%!$&'()+,;:@=";
 
 /// The decision that a filter makes; `None` when it makes none. Rules that can't be read deny everything, and the
-/// reason is added to `problems`.
-pub fn check(any: &Any, problems: &mut Vec<String>) -> Option<Check> {
+/// reason is added to the problems of `context`.
+pub fn check(context: &mut Context<'_>, any: &Any) -> Option<Check> {
+    let asking = |external| Check::External(Arc::new(external));
     let loaded = if is::<HttpRbac>(any) {
         unpack(any).and_then(|filter| http(&filter))
     } else if is::<NetworkRbac>(any) {
         unpack(any).and_then(|filter| network(&filter))
+    } else if is::<JwtAuthentication>(any) {
+        let filter = unpack::<JwtAuthentication>(any);
+        filter.and_then(|filter| Ok(Check::Tokens(Arc::new(jwt::jwt(&filter)?))))
     } else if is::<ExtAuthz>(any) {
-        unpack::<ExtAuthz>(any).and_then(|filter| {
-            let status = filter.status_on_error.and_then(|status| u16::try_from(status.code).ok());
-            external(filter.filter_enabled_metadata.as_ref(), status)
-        })
+        unpack::<ExtAuthz>(any).and_then(|filter| external::http(context, &filter)).map(asking)
     } else if is::<NetworkExtAuthz>(any) {
-        unpack::<NetworkExtAuthz>(any).and_then(|filter| external(filter.filter_enabled_metadata.as_ref(), None))
+        unpack::<NetworkExtAuthz>(any).and_then(|filter| external::network(context, &filter)).map(asking)
     } else {
         return None;
     };
     Some(loaded.unwrap_or_else(|error| {
-        problems.push(error.to_string());
+        context.problems.push(error.to_string());
         Check::Unreadable(error.to_string().into())
     }))
 }
@@ -81,30 +83,6 @@ fn rbac(
         tried_prefix: tried_prefix.into(),
         stat_prefix: stat_prefix.trim_end_matches('.').into(),
     })))
-}
-
-fn external(enabled: Option<&MetadataMatcher>, status: Option<u16>) -> Result<Check, LoadError> {
-    let mark = enabled.map(mark).transpose()?;
-    Ok(Check::External(External { mark, status: status.filter(|status| (400..600).contains(status)).unwrap_or(403) }))
-}
-
-/// Which results of tried rules an external authorizer is asked about.
-fn mark(enabled: &MetadataMatcher) -> Result<(Box<str>, StringMatch), LoadError> {
-    let unsupported =
-        || LoadError::Unsupported("filter_enabled_metadata other than the result of an RBAC filter".into());
-    let path = keys(enabled)?;
-    let prefix = match path.as_slice() {
-        [key] => key.strip_suffix(EFFECTIVE_POLICY),
-        _ => None,
-    };
-    let wanted = match enabled.value.as_ref().and_then(|value| value.match_pattern.as_ref()) {
-        Some(value_matcher::MatchPattern::StringMatch(text)) => string_match(text)?,
-        _ => return Err(unsupported()),
-    };
-    if !enabled.filter.ends_with(".rbac") || enabled.invert {
-        return Err(unsupported());
-    }
-    prefix.map(|prefix| (prefix.into(), wanted)).ok_or_else(unsupported)
 }
 
 fn rules(proto: &proto::Rbac) -> Result<Rules, LoadError> {
@@ -246,7 +224,8 @@ fn filter_state(proto: &FilterStateMatcher) -> Result<Matcher, LoadError> {
     }
 }
 
-fn keys(proto: &MetadataMatcher) -> Result<Vec<Box<str>>, LoadError> {
+/// The path of a metadata matcher.
+pub fn keys(proto: &MetadataMatcher) -> Result<Vec<Box<str>>, LoadError> {
     let key = |segment: &Option<Segment>| match segment {
         Some(Segment::Key(key)) => Ok(key.as_str().into()),
         None => Err(LoadError::invalid("an empty segment of a metadata path")),
@@ -255,17 +234,18 @@ fn keys(proto: &MetadataMatcher) -> Result<Vec<Box<str>>, LoadError> {
 }
 
 fn metadata(proto: &MetadataMatcher) -> Result<Matcher, LoadError> {
+    let claim = claim(proto)?;
+    if proto.filter == TOKENS {
+        return Ok(Matcher::Claim(claim));
+    }
+    // No other filter of this proxy leaves anything.
+    Ok(Matcher::Always(claim.matches(None)))
+}
+
+/// A condition on what good tokens say.
+pub fn claim(proto: &MetadataMatcher) -> Result<ClaimMatch, LoadError> {
     let value = proto.value.as_ref().ok_or_else(|| LoadError::invalid("a metadata matcher without value"))?;
-    let value = value_match(value, 0)?;
-    let path = keys(proto)?;
-    let matcher = match path.split_first() {
-        Some((first, rest)) if proto.filter == TOKENS && &**first == "payload" => {
-            Matcher::Claim { path: rest.into(), value }
-        }
-        // No other filter of this proxy leaves anything.
-        _ => Matcher::Always(value.matches(None)),
-    };
-    Ok(if proto.invert { Matcher::Not(Box::new(matcher)) } else { matcher })
+    Ok(ClaimMatch { path: keys(proto)?.into(), value: value_match(value, 0)?, invert: proto.invert })
 }
 
 fn value_match(proto: &ValueMatcher, depth: usize) -> Result<ValueMatch, LoadError> {

@@ -11,11 +11,11 @@ use lateen_api::envoy::envoy::config::route::v3::{
     route_action::HostRewriteSpecifier, route_action::RequestMirrorPolicy, route_action::hash_policy::PolicySpecifier,
     route_match::PathSpecifier, weighted_cluster::cluster_weight::HostRewriteSpecifier as WeightHostRewrite,
 };
-use lateen_api::envoy::envoy::r#type::matcher::v3::RegexMatchAndSubstitute;
+use lateen_api::envoy::envoy::r#type::matcher::v3::{MetadataMatcher, RegexMatchAndSubstitute};
 
 use super::cluster::lateen_fields;
 use super::convert::{header_matches, header_ops, number, port, query_match, runtime_fraction, some_duration, truth};
-use super::{Context, LoadError, filter};
+use super::{Context, LoadError, filter, rbac};
 use crate::balance::{HashKind, HashPolicy};
 use crate::fraction::Fraction;
 use crate::header_ops::BothOps;
@@ -25,7 +25,6 @@ use crate::retry::{RetryPolicy, parse_retry_on};
 use crate::route::{
     Action, Forward, HostRewrite, Mirror, PathMatch, PathRewrite, Redirect, Route, RouteMatch, Target, WeightedCluster,
 };
-use crate::tables::ClusterId;
 
 /// What a virtual host gives its routes when they have none of their own.
 pub struct Inherited<'v> {
@@ -85,7 +84,7 @@ fn body(source: &DataSource) -> Arc<[u8]> {
     }
 }
 
-fn route_match(proto: &ProtoMatch) -> Result<RouteMatch, LoadError> {
+pub fn route_match(proto: &ProtoMatch) -> Result<RouteMatch, LoadError> {
     let path = match &proto.path_specifier {
         Some(PathSpecifier::Prefix(prefix)) => PathMatch::Prefix(prefix.as_str().into()),
         Some(PathSpecifier::Path(path)) => PathMatch::Exact(path.as_str().into()),
@@ -97,8 +96,9 @@ fn route_match(proto: &ProtoMatch) -> Result<RouteMatch, LoadError> {
         }
         None => return Err(LoadError::invalid("a route match has no path")),
     };
-    if !proto.cookies.is_empty() || !proto.dynamic_metadata.is_empty() || !proto.filter_state.is_empty() {
-        return Err(LoadError::Unsupported("a route match on cookies, dynamic metadata or filter state".into()));
+    let of_tokens = |matcher: &MetadataMatcher| matcher.filter == rbac::TOKENS;
+    if !proto.cookies.is_empty() || !proto.dynamic_metadata.iter().all(of_tokens) || !proto.filter_state.is_empty() {
+        return Err(LoadError::Unsupported("a route match on cookies, filter state or metadata not of tokens".into()));
     }
     Ok(RouteMatch {
         path,
@@ -107,6 +107,7 @@ fn route_match(proto: &ProtoMatch) -> Result<RouteMatch, LoadError> {
         query: proto.query_parameters.iter().map(query_match).collect::<Result<_, _>>()?,
         fraction: proto.runtime_fraction.as_ref().map(runtime_fraction),
         grpc: proto.grpc.is_some(),
+        claims: proto.dynamic_metadata.iter().map(rbac::claim).collect::<Result<_, _>>()?,
     })
 }
 
@@ -225,23 +226,10 @@ fn host_rewrite(action: &RouteAction) -> Result<Option<HostRewrite>, LoadError> 
 }
 
 fn mirror_policy(context: &mut Context<'_>, mirror: &RequestMirrorPolicy, of: &RouteAction) -> Mirror {
-    let forward = Forward {
-        target: Target::Single(ClusterId(context.clusters.intern(&mirror.cluster))),
-        cluster_not_found: 503,
-        path_rewrite: None,
-        host_rewrite: None,
-        append_forwarded_host: false,
-        // Nobody waits for a copy: it must end by itself.
-        timeout: timeout(of).or(Some(DEFAULT_TIMEOUT)),
-        idle_timeout: None,
-        max_grpc_timeout: None,
-        max_stream_duration: None,
-        retry: None,
-        mirrors: Vec::new(),
-        hash: Vec::new(),
-        upgrades: Vec::new(),
-        high_priority: of.priority == 1,
-    };
+    let target = Target::Single(context.cluster(&mirror.cluster));
+    // Nobody waits for a copy: it must end by itself.
+    let timeout = timeout(of).or(Some(DEFAULT_TIMEOUT));
+    let forward = Forward { high_priority: of.priority == 1, ..Forward::plain(target, timeout) };
     Mirror {
         forward: Arc::new(forward),
         fraction: mirror.runtime_fraction.as_ref().map_or(Fraction::ALL, runtime_fraction),

@@ -18,7 +18,7 @@ use prost::{Message, Name};
 use super::*;
 use crate::chain::Terminal;
 use crate::head::SimpleHead;
-use crate::rbac::{Request, decide};
+use crate::rbac::{Request, Unasked, decide};
 use crate::route::Action;
 use crate::virtual_host::RouteResult;
 
@@ -124,9 +124,8 @@ fn verdict(loader: &mut Loader) -> Result<(), String> {
         remote: [10, 0, 0, 2].into(),
         server_name: "",
         peer: None,
-        claims: None,
     };
-    decide(&proxy.checks, &request, |_| {}).map_err(|denial| denial.cause)
+    decide(&proxy.checks, &request, Unasked::Denied, |_| {}).map_err(|denial| denial.cause)
 }
 
 #[test]

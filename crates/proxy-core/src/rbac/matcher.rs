@@ -7,7 +7,8 @@ use std::ops::Range;
 use ipnet::IpNet;
 
 use super::request::Request;
-use super::value::ValueMatch;
+use super::value::ClaimMatch;
+use crate::head::RequestHead;
 use crate::header_match::HeaderMatch;
 use crate::pattern::{Pattern, StringMatch};
 
@@ -48,12 +49,7 @@ pub enum Matcher {
     /// The client.
     Remote(IpNet),
     /// A claim of the request's token.
-    Claim {
-        /// Its path.
-        path: Box<[Box<str>]>,
-        /// How it must be.
-        value: ValueMatch,
-    },
+    Claim(ClaimMatch),
 }
 
 impl Matcher {
@@ -103,10 +99,7 @@ impl Matcher {
             Self::Principals(texts) => request.peer.is_some_and(|peer| peer.names().any(|name| texts.contains(name))),
             Self::Direct(net) => within(net, request.direct),
             Self::Remote(net) => within(net, request.remote),
-            Self::Claim { path, value } => {
-                let found = path.iter().try_fold(request.claims, |value, key| Some(value?.get(&**key)));
-                value.matches(found.flatten())
-            }
+            Self::Claim(claim) => claim.matches(request.head.and_then(RequestHead::claims)),
         }
     }
 

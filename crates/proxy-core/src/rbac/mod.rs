@@ -11,13 +11,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use crate::external::External;
 use crate::flags::Flag;
-use crate::pattern::StringMatch;
+use crate::jwt::JwtAuthn;
 use index::Index;
 
 pub use matcher::Matcher;
 pub use request::{Peer, Request, client_address};
-pub use value::ValueMatch;
+pub use value::{ClaimMatch, ValueMatch};
 
 /// Details of a denial by rules that allow, of which none matched.
 const NONE_MATCHED: &str = "rbac_access_denied_matched_policy[none]";
@@ -121,22 +122,15 @@ pub struct Rbac {
     pub stat_prefix: Arc<str>,
 }
 
-/// A question to an external authorizer. This proxy can't ask, so whatever would be asked about is denied.
-#[derive(Debug, Clone)]
-pub struct External {
-    /// Only what tried rules with this prefix matched is asked about; everything when `None`.
-    pub mark: Option<(Box<str>, StringMatch)>,
-    /// Status of the denial.
-    pub status: u16,
-}
-
 /// One decision on the way of a request or connection.
 #[derive(Debug, Clone)]
 pub enum Check {
     /// Rules.
     Rules(Arc<Rbac>),
+    /// Tokens.
+    Tokens(Arc<JwtAuthn>),
     /// An external authorizer.
-    External(External),
+    External(Arc<External>),
     /// Rules that can't be read, and why: nothing passes.
     Unreadable(Arc<str>),
 }
@@ -165,45 +159,76 @@ pub struct Verdict<'r> {
     pub tried: Option<Outcome<'r>>,
 }
 
-/// Decides. Every verdict on the way is told to `note`, for statistics; the first denial ends it.
+/// The way of one request or connection through the checks: what earlier ones left for later ones.
+#[derive(Debug, Default)]
+pub struct Course<'r> {
+    /// Prefixes of tried rules, and the policies of theirs that matched.
+    marks: SmallVec<[(&'r str, &'r str); 2]>,
+}
+
+impl<'r> Course<'r> {
+    /// What rules decide. Their verdict is told to `note`, for statistics.
+    pub fn rules(
+        &mut self,
+        rbac: &'r Arc<Rbac>,
+        request: &Request<'_>,
+        note: &mut dyn FnMut(&Verdict<'r>),
+    ) -> Result<(), Denial<'r>> {
+        let of = |rules: &'r Option<Rules>| rules.as_ref().map(|rules| rules.decide(request));
+        let verdict = Verdict { rbac, enforced: of(&rbac.enforced), tried: of(&rbac.tried) };
+        note(&verdict);
+        self.marks.extend(verdict.tried.and_then(|tried| Some((&*rbac.tried_prefix, &**tried.policy?))));
+        match (verdict.enforced.filter(|outcome| !outcome.allowed), &rbac.enforced) {
+            (Some(outcome), Some(rules)) => Err(denied(rules, outcome)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether an external authorizer is to be asked.
+    pub fn asks(&self, external: &External) -> bool {
+        let Some((prefix, policy)) = &external.mark else { return true };
+        self.marks.iter().any(|(of, name)| *of == &**prefix && policy.matches(name.as_bytes()))
+    }
+}
+
+/// What is done about external authorizers where nobody can be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unasked {
+    /// What they would be asked about is denied.
+    Denied,
+    /// They were asked before.
+    Passed,
+}
+
+/// Decides where nobody can be asked: rules count, tokens are left to others. Every verdict on the way is told to
+/// `note`, for statistics; the first denial ends it.
 pub fn decide<'r>(
     checks: &'r [Check],
     request: &Request<'_>,
+    unasked: Unasked,
     mut note: impl FnMut(&Verdict<'r>),
 ) -> Result<(), Denial<'r>> {
-    let mut marks: SmallVec<[(&str, &str); 2]> = SmallVec::new();
+    let mut course = Course::default();
     for check in checks {
         match check {
-            Check::Rules(rbac) => {
-                let of = |rules: &'r Option<Rules>| rules.as_ref().map(|rules| rules.decide(request));
-                let verdict = Verdict { rbac, enforced: of(&rbac.enforced), tried: of(&rbac.tried) };
-                note(&verdict);
-                marks.extend(verdict.tried.and_then(|tried| Some((&*rbac.tried_prefix, &**tried.policy?))));
-                if let (Some(outcome), Some(rules)) = (verdict.enforced.filter(|o| !o.allowed), &rbac.enforced) {
-                    return Err(denied(rules, outcome));
-                }
+            Check::Rules(rbac) => course.rules(rbac, request, &mut note)?,
+            Check::External(external) if unasked == Unasked::Denied && course.asks(external) => {
+                return Err(unanswered(external.status, "nobody can be asked here"));
             }
-            Check::External(external) if external.asks(&marks) => return Err(external.denial()),
-            Check::External(_) => {}
+            Check::External(_) | Check::Tokens(_) => {}
             Check::Unreadable(why) => return Err(unreadable(why)),
         }
     }
     Ok(())
 }
 
-impl External {
-    fn asks(&self, marks: &[(&str, &str)]) -> bool {
-        let Some((prefix, policy)) = &self.mark else { return true };
-        marks.iter().any(|(of, name)| *of == &**prefix && policy.matches(name.as_bytes()))
-    }
-
-    fn denial(&self) -> Denial<'static> {
-        Denial {
-            status: self.status,
-            flag: Some(Flag::UnauthorizedExternalService),
-            details: "ext_authz_error",
-            cause: "a CUSTOM AuthorizationPolicy matches, and this proxy can't ask its external authorizer".into(),
-        }
+/// The denial of what an external authorizer was not able to decide, and why it wasn't.
+pub fn unanswered(status: u16, why: &str) -> Denial<'static> {
+    Denial {
+        status,
+        flag: Some(Flag::UnauthorizedExternalService),
+        details: "ext_authz_error",
+        cause: format!("a CUSTOM AuthorizationPolicy matches, and its external authorizer gave no verdict: {why}"),
     }
 }
 
@@ -215,7 +240,8 @@ fn denied<'r>(rules: &Rules, outcome: Outcome<'r>) -> Denial<'r> {
     Denial { status: 403, flag: None, details: outcome.details, cause }
 }
 
-fn unreadable(why: &str) -> Denial<'static> {
+/// The denial of everything by rules that can't be read, and why they can't.
+pub fn unreadable(why: &str) -> Denial<'static> {
     let cause = format!("authorization rules can't be read, so nothing passes: {why}");
     Denial { status: 403, flag: None, details: "rbac_access_denied_unreadable_rules", cause }
 }

@@ -2,8 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use serde_json::Value;
-
 use crate::head::RequestHead;
 use crate::http::Hcm;
 
@@ -40,8 +38,6 @@ pub struct Request<'a> {
     pub server_name: &'a str,
     /// The client's certificate; `None` without TLS.
     pub peer: Option<Peer<'a>>,
-    /// Claims of the request's token.
-    pub claims: Option<&'a Value>,
 }
 
 impl<'a> Request<'a> {

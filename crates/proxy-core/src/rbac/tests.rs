@@ -4,7 +4,12 @@ use ipnet::IpNet;
 use serde_json::json;
 
 use super::*;
+use crate::external::{Service, Shown};
 use crate::head::{RequestHead, SimpleHead};
+use crate::http::Hcm;
+use crate::pattern::StringMatch;
+use crate::route::{Forward, Target};
+use crate::tables::ClusterId;
 
 fn path(text: &str) -> Matcher {
     Matcher::Path(StringMatch::Exact(text.into()))
@@ -27,7 +32,6 @@ fn request<'a>(head: &'a SimpleHead, uris: &'a [String]) -> Request<'a> {
         remote: [1, 2, 3, 4].into(),
         server_name: "",
         peer: (!uris.is_empty()).then_some(Peer { uris, dns: &[], subject: "" }),
-        claims: None,
     }
 }
 
@@ -36,7 +40,7 @@ fn rules(action: Action, policies: Vec<Policy>) -> Check {
 }
 
 fn verdict(checks: &[Check], request: &Request<'_>) -> Result<(), String> {
-    decide(checks, request, |_| {}).map_err(|denial| denial.details.to_owned())
+    decide(checks, request, Unasked::Denied, |_| {}).map_err(|denial| denial.details.to_owned())
 }
 
 #[test]
@@ -56,7 +60,7 @@ fn deny_comes_before_allow_and_the_first_name_is_told() {
         assert_eq!(verdict(&checks, &request(&head(path), &[])), expected, "{path}");
     }
     let head = head("/admin");
-    let denial = decide(&checks, &request(&head, &[]), |_| {}).expect_err("denied");
+    let denial = decide(&checks, &request(&head, &[]), Unasked::Denied, |_| {}).expect_err("denied");
     assert_eq!((denial.status, denial.cause.as_str()), (403, "denied by rule 0 of AuthorizationPolicy a/b"));
 }
 
@@ -70,11 +74,14 @@ fn rules_without_policies_allow_nothing() {
 
 #[test]
 fn who_asks_is_known_by_certificate_address_or_token() {
-    let head = SimpleHead::get("web", "/");
     let uris = ["spiffe://td/ns/a/sa/b".to_owned()];
-    let claims = json!({"iss": "me", "groups": ["x", "y"], "nested": {"key": "value"}});
+    let claims = json!({"payload": {"iss": "me", "groups": ["x", "y"], "nested": {"key": "value"}}});
+    let head = SimpleHead { claims: claims.as_object().cloned(), ..SimpleHead::get("web", "/") };
     let holds = |text: &str| ValueMatch::Holds(Box::new(ValueMatch::Text(StringMatch::Exact(text.into()))));
-    let claim = |path: &[&str], value| Matcher::Claim { path: path.iter().map(|key| (*key).into()).collect(), value };
+    let claim = |path: &[&str], value| {
+        let path = std::iter::once("payload").chain(path.iter().copied()).map(Into::into).collect();
+        Matcher::Claim(ClaimMatch { path, value, invert: false })
+    };
     let text = |text: &str| ValueMatch::Text(StringMatch::Exact(text.into()));
     for (matcher, expected) in [
         (who("spiffe://td/ns/a/sa/b"), true),
@@ -90,7 +97,7 @@ fn who_asks_is_known_by_certificate_address_or_token() {
         (claim(&["groups"], holds("z")), false),
         (claim(&["nothing"], ValueMatch::Null), true),
     ] {
-        let request = Request { claims: Some(&claims), ..request(&head, &uris) };
+        let request = request(&head, &uris);
         assert_eq!(matcher.matches(&request), expected, "{matcher:?}");
         assert_eq!(Matcher::Not(Box::new(matcher)).matches(&request), !expected);
     }
@@ -126,10 +133,23 @@ fn only_what_tried_rules_marked_is_asked_about() {
     let tried = Rules::new(Action::Deny, vec![Policy::new("ext-1", path("/ask"), Matcher::Always(true))]);
     let marks = Rbac { tried: Some(tried), tried_prefix: "istio_ext_authz_".into(), ..Rbac::default() };
     let mark = Some(("istio_ext_authz_".into(), StringMatch::Prefix("ext-".into())));
-    let checks = [Check::Rules(Arc::new(marks)), Check::External(External { mark, status: 403 })];
+    let external = External {
+        mark,
+        service: Service::Grpc { authority: "authorizer".into() },
+        forward: Arc::new(Forward::plain(Target::Single(ClusterId(0)), None)),
+        manager: Arc::new(Hcm::of_own_requests()),
+        fail_open: false,
+        tell_fail_open: false,
+        status: 403,
+        clear_route: false,
+        body: None,
+        shown: Shown::default(),
+    };
+    let checks = [Check::Rules(Arc::new(marks)), Check::External(Arc::new(external))];
     let (ask, pass) = (SimpleHead::get("web", "/ask"), SimpleHead::get("web", "/pass"));
     assert!(verdict(&checks, &request(&pass, &[])).is_ok());
-    let denial = decide(&checks, &request(&ask, &[]), |_| {}).expect_err("can't be asked");
+    let denial = decide(&checks, &request(&ask, &[]), Unasked::Denied, |_| {}).expect_err("can't be asked");
+    assert!(decide(&checks, &request(&ask, &[]), Unasked::Passed, |_| {}).is_ok());
     assert_eq!((denial.flag, denial.details), (Some(Flag::UnauthorizedExternalService), "ext_authz_error"));
 }
 

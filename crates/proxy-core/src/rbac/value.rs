@@ -1,6 +1,6 @@
 //! Conditions on values that other filters leave, such as the claims of tokens.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::pattern::StringMatch;
 
@@ -38,5 +38,27 @@ impl ValueMatch {
             }
             Self::Either(some) => some.iter().any(|one| one.matches(value)),
         }
+    }
+}
+
+/// A condition on what good tokens say.
+#[derive(Debug, Clone)]
+pub struct ClaimMatch {
+    /// The way to the value: first the key of who looked at the token.
+    pub path: Box<[Box<str>]>,
+    /// How it must be.
+    pub value: ValueMatch,
+    /// Turn the answer round.
+    pub invert: bool,
+}
+
+impl ClaimMatch {
+    /// Whether the claims meet the condition.
+    pub fn matches(&self, claims: Option<&Map<String, Value>>) -> bool {
+        let found = self.path.split_first().and_then(|(first, rest)| {
+            let top = claims?.get(&**first)?;
+            rest.iter().try_fold(top, |value, key| value.get(&**key))
+        });
+        self.value.matches(found) != self.invert
     }
 }

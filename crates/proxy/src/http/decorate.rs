@@ -270,6 +270,9 @@ pub fn response<'t: 'e, 'e>(
     for (name, value) in std::mem::take(&mut x.cors) {
         edits.set(name, value);
     }
+    for (name, value) in std::mem::take(&mut x.response_headers) {
+        edits.add(name, value);
+    }
     for ops in x.ops(chosen, |ops| &ops.response) {
         edits.apply(ops, head, &*x);
     }

@@ -111,6 +111,10 @@ pub struct Exchange<'t> {
     pub head_bytes: u64,
     /// Cross-origin headers for the response.
     pub cors: Added,
+    /// Headers that external authorizers want in the response.
+    pub response_headers: Vec<(String, Vec<u8>)>,
+    /// The client waits for `100 Continue` before it sends the body.
+    pub expects_continue: bool,
     /// The other side.
     pub peer: Option<Arc<Peer>>,
     /// Its record is told; a copy's is not.
@@ -160,6 +164,8 @@ impl<'t> Exchange<'t> {
             sent: 0,
             head_bytes: 0,
             cors: Added::new(),
+            response_headers: Vec::new(),
+            expects_continue: false,
             peer: None,
             recorded: true,
         }

@@ -1,7 +1,10 @@
 //! Heads of requests and responses, whatever version brought them.
 
+use std::borrow::Cow;
+
 use http::HeaderMap;
 use lateen_proxy_core::RequestHead;
+use lateen_proxy_core::head::join;
 
 use crate::record::ResponseHead;
 
@@ -81,4 +84,48 @@ pub struct Nothing;
 
 impl Headers for Nothing {
     fn each(&self, _: &mut dyn FnMut(&str, &[u8])) {}
+}
+
+/// A request's head that was made here.
+pub struct Written {
+    /// Method.
+    pub method: Box<str>,
+    /// Path with query.
+    pub path: Box<str>,
+    /// Authority.
+    pub authority: Box<str>,
+    /// Scheme.
+    pub scheme: &'static str,
+    /// Headers, names in lower case.
+    pub headers: Vec<(Box<str>, Box<[u8]>)>,
+}
+
+impl RequestHead for Written {
+    fn method(&self) -> &str {
+        &self.method
+    }
+
+    fn path(&self) -> &str {
+        &self.path
+    }
+
+    fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    fn scheme(&self) -> &str {
+        self.scheme
+    }
+
+    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
+        join(self.headers.iter().filter(|(n, _)| **n == *name).map(|(_, value)| &**value))
+    }
+}
+
+impl Headers for Written {
+    fn each(&self, f: &mut dyn FnMut(&str, &[u8])) {
+        for (name, value) in &self.headers {
+            f(name, value);
+        }
+    }
 }

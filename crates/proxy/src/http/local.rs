@@ -1,5 +1,6 @@
 //! Responses made here.
 
+use std::borrow::Cow;
 use std::future::poll_fn;
 
 use bytes::Bytes;
@@ -24,7 +25,7 @@ pub struct Local {
     /// Body.
     pub body: Bytes,
     /// Further headers.
-    pub headers: SmallVec<[(&'static str, Vec<u8>); 4]>,
+    pub headers: SmallVec<[(Cow<'static, str>, Vec<u8>); 4]>,
     /// gRPC status; from the HTTP status when unset.
     pub grpc: Option<u32>,
 }
@@ -33,14 +34,14 @@ impl Local {
     /// With plain text.
     pub fn text(status: u16, text: impl Into<String>) -> Self {
         let mut headers = SmallVec::new();
-        headers.push(("content-type", b"text/plain".to_vec()));
+        headers.push(("content-type".into(), b"text/plain".to_vec()));
         Self { status, body: Bytes::from(text.into()), headers, grpc: None }
     }
 
     /// Sends the client to `location`.
     pub fn redirect(status: u16, location: String) -> Self {
         let mut response = Self::empty(status);
-        response.headers.push(("location", location.into_bytes()));
+        response.headers.push(("location".into(), location.into_bytes()));
         response
     }
 
@@ -84,7 +85,7 @@ pub async fn send(x: &mut Exchange<'_>, request: &Body<'_>, reply: &mut Reply<'_
     let hcm = x.hcm;
     let mut edits = Edits::default();
     for (name, value) in &local.headers {
-        edits.add(*name, value.as_slice());
+        edits.add(&**name, value.as_slice());
     }
     if unreached {
         edits.add(UNREACHED, &b"true"[..]);
@@ -127,11 +128,12 @@ fn grpc(local: Local) -> Local {
         _ => 2,
     });
     let mut headers = SmallVec::new();
-    headers.push(("content-type", b"application/grpc".to_vec()));
-    headers.push(("grpc-status", status.to_string().into_bytes()));
+    headers.push(("content-type".into(), b"application/grpc".to_vec()));
+    headers.push(("grpc-status".into(), status.to_string().into_bytes()));
     if !local.body.is_empty() {
-        headers.push(("grpc-message", percent(&local.body)));
+        headers.push(("grpc-message".into(), percent(&local.body)));
     }
+    headers.extend(local.headers.into_iter().filter(|(name, _)| name != "content-type"));
     Local { status: 200, body: Bytes::new(), headers, grpc: None }
 }
 

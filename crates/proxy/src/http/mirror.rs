@@ -1,12 +1,9 @@
 //! Copies of requests, for mirrors. Whatever becomes of a copy, the request that it was made of never notices: it is
 //! sent by a task of its own, nobody waits for its answer, and a worker has only so many under way.
 
-use std::borrow::Cow;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use lateen_proxy_core::RequestHead;
-use lateen_proxy_core::head::join;
 use lateen_proxy_core::http::Hcm;
 use lateen_proxy_core::route::{Chosen, Forward, Mirror, Target, split_port};
 
@@ -14,7 +11,7 @@ use super::body::Body;
 use super::edits::Edits;
 use super::exchange::Exchange;
 use super::forward::{self, Plan};
-use super::head::{Headers, Length};
+use super::head::{Length, Written};
 use super::reply::Reply;
 use super::tee::Tap;
 use super::timer::Timer;
@@ -43,7 +40,7 @@ pub fn start(x: &Exchange<'_>, forward: &Forward, edits: &Edits<'_>, length: Len
             hcm,
             tables: worker.view.tables(),
             forward: mirror.forward.clone(),
-            head: Head::of(x, mirror, edits),
+            head: head_of(x, mirror, edits),
             protocol: x.protocol,
             length,
             tap,
@@ -59,7 +56,7 @@ struct Copy {
     hcm: Arc<Hcm>,
     tables: Current,
     forward: Arc<Forward>,
-    head: Head,
+    head: Written,
     protocol: Protocol,
     length: Length,
     /// Its body; `None` when there is none.
@@ -92,26 +89,16 @@ impl Copy {
 }
 
 /// The head of a request as it was sent on.
-struct Head {
-    method: Box<str>,
-    path: Box<str>,
-    authority: Box<str>,
-    scheme: &'static str,
-    headers: Vec<(Box<str>, Box<[u8]>)>,
-}
-
-impl Head {
-    fn of(x: &Exchange<'_>, mirror: &Mirror, edits: &Edits<'_>) -> Head {
-        let mut headers = Vec::new();
-        edits.each(x.head, &mut |name, value| headers.push((name.into(), value.into())));
-        let authority = edits.authority.as_deref().unwrap_or(x.head.authority());
-        Head {
-            method: edits.method.as_deref().unwrap_or(x.head.method()).into(),
-            path: edits.path.as_deref().unwrap_or(x.head.path()).into(),
-            authority: if mirror.keep_host { authority.into() } else { shadow(authority) },
-            scheme: x.conn.scheme(),
-            headers,
-        }
+fn head_of(x: &Exchange<'_>, mirror: &Mirror, edits: &Edits<'_>) -> Written {
+    let mut headers = Vec::new();
+    edits.each(x.head, &mut |name, value| headers.push((name.into(), value.into())));
+    let authority = edits.authority.as_deref().unwrap_or(x.head.authority());
+    Written {
+        method: edits.method.as_deref().unwrap_or(x.head.method()).into(),
+        path: edits.path.as_deref().unwrap_or(x.head.path()).into(),
+        authority: if mirror.keep_host { authority.into() } else { shadow(authority) },
+        scheme: x.conn.scheme(),
+        headers,
     }
 }
 
@@ -120,35 +107,5 @@ fn shadow(authority: &str) -> Box<str> {
     match split_port(authority) {
         (host, Some(port)) => format!("{host}-shadow:{port}").into(),
         (host, None) => format!("{host}-shadow").into(),
-    }
-}
-
-impl RequestHead for Head {
-    fn method(&self) -> &str {
-        &self.method
-    }
-
-    fn path(&self) -> &str {
-        &self.path
-    }
-
-    fn authority(&self) -> &str {
-        &self.authority
-    }
-
-    fn scheme(&self) -> &str {
-        self.scheme
-    }
-
-    fn header(&self, name: &str) -> Option<Cow<'_, [u8]>> {
-        join(self.headers.iter().filter(|(n, _)| **n == *name).map(|(_, value)| &**value))
-    }
-}
-
-impl Headers for Head {
-    fn each(&self, f: &mut dyn FnMut(&str, &[u8])) {
-        for (name, value) in &self.headers {
-            f(name, value);
-        }
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP: codecs at both ends, and between them the way of a request.
 
+mod amended;
 pub mod attempt;
 mod authorize;
 pub mod body;
@@ -9,6 +10,7 @@ mod cors;
 mod decorate;
 pub mod edits;
 pub mod exchange;
+pub mod external;
 pub mod forward;
 pub mod h1;
 mod h2;

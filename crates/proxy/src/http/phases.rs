@@ -7,6 +7,7 @@ use lateen_proxy_core::http::Hcm;
 use lateen_proxy_core::route::{Action, Forward, Redirect};
 use lateen_proxy_core::virtual_host::RouteResult;
 
+use super::authorize::{Notes, Passage};
 use super::body::Body;
 use super::edits::Edits;
 use super::exchange::Exchange;
@@ -48,8 +49,10 @@ pub async fn serve(
     timer: &mut Timer,
 ) {
     let tables = conn.worker.view.tables();
+    let notes = Notes::default();
     let mut x = Exchange::new(conn, hcm, &tables, incoming.head, incoming.protocol);
     x.head_bytes = incoming.head_bytes;
+    x.expects_continue = incoming.expects_continue;
     match &incoming.refuse {
         Some(Refusal::Status(status, reason)) => {
             let (flag, cause) = (Flag::DownstreamProtocolError, (*reason).to_owned());
@@ -69,9 +72,11 @@ pub async fn serve(
     decorate::request_id(&mut x, &mut edits);
     decorate::connection(&mut x, &mut edits);
     let tell = decorate::downstream_peer(&mut x, &mut edits);
-    let routed = route(&mut x);
-    if !authorize::passes(&mut x, body, reply).await {
-        return;
+    let mut routed = route(&mut x);
+    match authorize::passes(&mut x, &incoming, &notes, body, reply).await {
+        Passage::Closed => return,
+        Passage::Open => {}
+        Passage::Rerouted => routed = route(&mut x),
     }
     if x.host.is_some_and(|host| host.require_tls) && !decorate::came_by_https(&x) {
         x.details = "direct_response";
@@ -111,7 +116,7 @@ fn route(x: &mut Exchange<'_>) -> Result<(), (u16, String)> {
         let name = x.hcm.route_table_name(tables);
         return Err((404, format!("route table {name} has not arrived from the control plane yet")));
     };
-    x.table = Some(table);
+    (x.table, x.host, x.route) = (Some(table), None, None);
     let random = x.conn.worker.random();
     match table.route(x.head, random) {
         RouteResult::Found { host, route } => {
@@ -144,7 +149,8 @@ async fn cross_origin(x: &mut Exchange<'_>, body: &Body<'_>, reply: &mut Reply<'
             x.details = "cors_preflight";
             let mut response = Local::empty(200);
             if verdict == CorsVerdict::AnswerPreflight {
-                response.headers.extend(cors::preflight(rules, &origin));
+                let headers = cors::preflight(rules, &origin);
+                response.headers.extend(headers.into_iter().map(|(name, value)| (name.into(), value)));
             }
             local::send(x, body, reply, response).await;
             true
@@ -216,7 +222,7 @@ async fn proxy<'t>(
         let cause = "this protocol upgrade is not allowed here".to_owned();
         return local::refuse(x, body, reply, 403, Flag::DownstreamProtocolError, "upgrade_failed", cause).await;
     }
-    if incoming.expects_continue && !x.hcm.proxy_100_continue && reply.proceed().await.is_err() {
+    if !x.hcm.proxy_100_continue && proceed(x, reply).await.is_err() {
         x.fail(Flag::DownstreamConnectionTermination, "downstream_remote_disconnect");
         return x.record(None);
     }
@@ -227,6 +233,11 @@ async fn proxy<'t>(
     }
     let plan = Plan { forward: target, cluster, chosen, length: incoming.length, upgrade, tell };
     forward::forward(x, &plan, edits, body, reply, timer).await;
+}
+
+/// Has the client send the body, if it waits to be asked.
+pub async fn proceed(x: &mut Exchange<'_>, reply: &mut Reply<'_>) -> std::io::Result<()> {
+    if std::mem::take(&mut x.expects_continue) { reply.proceed().await } else { Ok(()) }
 }
 
 fn allows_upgrade(hcm: &Hcm, target: &Forward, protocol: &str) -> bool {

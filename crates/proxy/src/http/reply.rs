@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use super::edits::Edits;
 use super::h1::write;
 use super::head::{Headers, Length};
-use super::sink::{Sink, SinkError};
+use super::sink::{Kept, Sink, SinkError};
 use crate::io::Stream;
 
 /// The way back to the client.
@@ -36,6 +36,13 @@ pub enum Reply<'a> {
     },
     /// Nobody waits for it: a mirrored request.
     Nobody,
+    /// The proxy itself asked.
+    Kept {
+        /// Where the answer goes.
+        kept: &'a mut Kept,
+        /// The response has begun.
+        begun: bool,
+    },
 }
 
 /// What the body of a response is.
@@ -58,7 +65,7 @@ impl Reply<'_> {
     /// Whether the response has begun, so that no other can be sent.
     pub fn has_begun(&self) -> bool {
         match self {
-            Self::H1 { begun, .. } | Self::H2 { begun, .. } => *begun,
+            Self::H1 { begun, .. } | Self::H2 { begun, .. } | Self::Kept { begun, .. } => *begun,
             Self::Nobody => true,
         }
     }
@@ -82,7 +89,7 @@ impl Reply<'_> {
     pub async fn proceed(&mut self) -> std::io::Result<()> {
         match self {
             Self::H1 { stream, .. } => stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await,
-            Self::H2 { .. } | Self::Nobody => Ok(()),
+            Self::H2 { .. } | Self::Nobody | Self::Kept { .. } => Ok(()),
         }
     }
 
@@ -96,6 +103,11 @@ impl Reply<'_> {
     ) -> Result<Sink<'_>, SinkError> {
         match self {
             Self::Nobody => Ok(Sink::Nowhere),
+            Self::Kept { kept, begun } => {
+                (*begun, kept.status) = (true, status);
+                head.each(&mut |name, value| kept.headers.push((name.to_owned(), value.to_vec())));
+                Ok(Sink::Kept(kept))
+            }
             Self::H1 { stream, out, http10, persistent, begun } => {
                 *begun = true;
                 let unknown = shape.declared == Some(Length::Unknown);
@@ -131,7 +143,7 @@ impl Reply<'_> {
                 out.extend_from_slice(b"\r\n");
                 Sink::h1(stream, out, false, true)
             }
-            Self::H2 { .. } | Self::Nobody => Sink::Nowhere,
+            Self::H2 { .. } | Self::Nobody | Self::Kept { .. } => Sink::Nowhere,
         }
     }
 }

@@ -21,6 +21,8 @@ const TINY: usize = 1 << 10;
 pub enum Sink<'a> {
     /// Nowhere: there is no body.
     Nowhere,
+    /// Into memory.
+    Kept(&'a mut Kept),
     /// HTTP/1. What `out` holds already, a head say, goes out in one write with the first bytes.
     H1 {
         /// The connection.
@@ -43,6 +45,22 @@ pub enum Sink<'a> {
         /// The end was sent.
         ended: bool,
     },
+}
+
+/// Longest body that is kept.
+const MAX_KEPT: usize = 1 << 20;
+
+/// An answer to a request of the proxy's own.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// Status.
+    pub status: u16,
+    /// Headers, names in lower case.
+    pub headers: Vec<(String, Vec<u8>)>,
+    /// Body.
+    pub body: Vec<u8>,
+    /// The body was longer than what is kept.
+    pub too_long: bool,
 }
 
 /// Why a body could not be written.
@@ -105,6 +123,15 @@ impl<'a> Sink<'a> {
         match self {
             Self::Nowhere => {
                 let n = body.data().len();
+                body.consume(n);
+            }
+            Self::Kept(kept) => {
+                let data = body.data();
+                kept.too_long |= kept.body.len() + data.len() > MAX_KEPT;
+                if !kept.too_long {
+                    kept.body.extend_from_slice(data);
+                }
+                let n = data.len();
                 body.consume(n);
             }
             Self::H2 { gathered, .. } if body.data().len() < TINY && gathered.len() < GATHER => {

@@ -111,7 +111,6 @@ mod tests {
             remote: [10, 0, 0, 2].into(),
             server_name: "",
             peer: None,
-            claims: None,
         };
         let enforced = rbac.enforced.as_ref().map(|rules| rules.decide(&request));
         let tried = rbac.tried.as_ref().map(|rules| rules.decide(&request));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use crate::JUDGE;
 use anyhow::Context;
 use lateen_explain::call::{Protection, Speaks, Way};
 use lateen_explain::{Call, Failure, explain};
@@ -75,11 +76,12 @@ fn authz() -> anyhow::Result<()> {
 }
 
 fn check(config: &[Value], raw: &RawCall) -> anyhow::Result<()> {
-    let outcome = explain(&*tables(config, raw)?, &call(config, raw)?);
+    let outcome = explain(&*tables(config, raw)?, &call(config, raw)?, &JUDGE);
     let Expect { allow, forbidden, status } = raw.expect;
     let expected = allow.or(status.map(|status| status == 200)).or(forbidden.then_some(false));
     let expected = expected.context("what is expected")?;
-    anyhow::ensure!(matches!(outcome.failure, None | Some(Failure::Denied)), "ends before authorization: {outcome:?}");
+    let decided = matches!(outcome.failure, None | Some(Failure::Denied | Failure::Unauthenticated));
+    anyhow::ensure!(decided, "ends before authorization: {outcome:?}");
     let allowed = outcome.failure.is_none();
     anyhow::ensure!(allowed == expected, "allowed: {allowed}, expected {expected} ({:?})", outcome.denied_by);
     Ok(())
@@ -95,6 +97,9 @@ fn tables(config: &[Value], raw: &RawCall) -> anyhow::Result<Arc<Tables>> {
     let address = IpAddr::from(ADDRESS).to_string();
     let mut world = World::new(&json!({}));
     config.iter().for_each(|object| world.apply(object.clone()));
+    if let Some(keys) = crate::group("security").map(|folder| std::fs::read_to_string(folder.join("jwks.json"))) {
+        world.keys("${jwks.uri}", &keys?);
+    }
     let ports: Vec<_> =
         PORTS.iter().map(|(name, port, target, _)| json!({"name": name, "port": port, "targetPort": target})).collect();
     world.apply(json!({

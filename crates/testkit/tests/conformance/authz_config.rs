@@ -17,7 +17,7 @@ use lateen_proxy_core::Tables;
 use lateen_proxy_core::chain::Terminal;
 use lateen_proxy_core::head::SimpleHead;
 use lateen_proxy_core::load::Loader;
-use lateen_proxy_core::rbac::{self, Check, Peer, Request};
+use lateen_proxy_core::rbac::{self, Check, Peer, Request, Unasked};
 use lateen_testkit::conformance::Score;
 use lateen_testkit::simulation::{World, view};
 use prost::{Message, Name};
@@ -207,15 +207,15 @@ impl Draft {
 
     /// The verdict, and every policy that matches.
     fn verdict(&self, checks: &[Check], http: bool) -> Verdict {
-        let claims = Value::Object(self.claims.clone());
+        let claims = [("payload".to_owned(), Value::Object(self.claims.clone()))].into_iter().collect();
+        let head = SimpleHead { claims: Some(claims), ..self.head.clone() };
         let request = Request {
-            head: http.then_some(&self.head as _),
+            head: http.then_some(&head as _),
             destination: self.destination,
             direct: self.direct,
             remote: self.remote,
             server_name: &self.server_name,
             peer: (!self.uris.is_empty()).then_some(Peer { uris: &self.uris, ..Peer::default() }),
-            claims: Some(&claims),
         };
         let rules = checks.iter().filter_map(|check| match check {
             Check::Rules(rbac) => Some(rbac.enforced.iter().chain(&rbac.tried)),
@@ -223,7 +223,8 @@ impl Draft {
         });
         let matching =
             rules.flatten().flat_map(|rules| rules.matching(&request).map(|name| name.to_string())).collect();
-        let decided = rbac::decide(checks, &request, |_| {}).map_err(|denial| denial.details.to_owned());
+        let decided =
+            rbac::decide(checks, &request, Unasked::Denied, |_| {}).map_err(|denial| denial.details.to_owned());
         Verdict { decided, matching }
     }
 

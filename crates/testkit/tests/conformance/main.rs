@@ -1,5 +1,6 @@
 //! Istio's behaviour as data, counted by group. Skipped with a message where the data is absent.
 
+mod authn;
 mod authz;
 mod authz_config;
 mod crd_validation;
@@ -11,7 +12,12 @@ mod rbac_json;
 mod sim;
 mod validation;
 
+use lateen_explain::Judge;
+use lateen_proxy::signatures::Checked;
 use lateen_testkit::conformance;
+
+/// Tokens are judged as the proxy does, on the first of January 2026.
+const JUDGE: Judge<'static> = Judge { signatures: &Checked, now: 1_767_225_600 };
 
 /// The folder of a group, or a message that it is skipped.
 fn group(name: &str) -> Option<std::path::PathBuf> {

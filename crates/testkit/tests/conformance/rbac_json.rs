@@ -4,11 +4,15 @@
 
 use anyhow::{Context, bail};
 use lateen_api::envoy::envoy::config::core::v3::{CidrRange, TypedExtensionConfig};
+use lateen_api::envoy::envoy::config::core::v3::{
+    GrpcService,
+    grpc_service::{EnvoyGrpc, TargetSpecifier},
+};
 use lateen_api::envoy::envoy::config::rbac::v3::{
     Permission, Policy, Principal, Rbac, permission, permission::Rule, principal, principal::Identifier,
 };
 use lateen_api::envoy::envoy::config::route::v3::{HeaderMatcher, header_matcher::HeaderMatchSpecifier};
-use lateen_api::envoy::envoy::extensions::filters::http::ext_authz::v3::ExtAuthz;
+use lateen_api::envoy::envoy::extensions::filters::http::ext_authz::v3::{ExtAuthz, ext_authz::Services};
 use lateen_api::envoy::envoy::extensions::filters::{http, network};
 use lateen_api::envoy::envoy::extensions::path::r#match::uri_template::v3::UriTemplateMatchConfig;
 use lateen_api::envoy::envoy::r#type::matcher::v3::{
@@ -43,7 +47,12 @@ pub fn typed_config(filter: &Value) -> anyhow::Result<Any> {
         }
         Some("envoy.filters.http.ext_authz") => {
             let filter_enabled_metadata = Some(metadata(&config["filterEnabledMetadata"])?);
-            Ok(any(&ExtAuthz { filter_enabled_metadata, ..Default::default() }))
+            // Who would be asked is of no interest: nobody is.
+            let target = EnvoyGrpc { cluster_name: "authorizer".into(), ..Default::default() };
+            let service =
+                GrpcService { target_specifier: Some(TargetSpecifier::EnvoyGrpc(target)), ..Default::default() };
+            let services = Some(Services::GrpcService(service));
+            Ok(any(&ExtAuthz { filter_enabled_metadata, services, ..Default::default() }))
         }
         other => bail!("filter {other:?} is not known here"),
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use crate::JUDGE;
 use lateen_control_core::view::ProxyView;
 use lateen_explain::call::{Protection, Speaks, Way};
 use lateen_explain::{Call, Outcome, explain};
@@ -178,7 +179,7 @@ fn inbound_world(file: &File) -> Vec<Value> {
 
 fn check_call(tables: &Tables, one: &NamedCall) -> Result<(), String> {
     let call = call(&one.call).map_err(|error| format!("{error:#}"))?;
-    let outcome = explain(tables, &call);
+    let outcome = explain(tables, &call, &JUDGE);
     let failure = outcome.failure.map(|failure| failure.as_str().to_owned());
     if failure != one.expect.error {
         return Err(format!("error {failure:?}, expected {:?} ({outcome:?})", one.expect.error));

@@ -9,9 +9,9 @@ use serde_json::Value;
 
 const ENVOY: &str = ".tools/envoy-1.40.0";
 /// The servers: one behind Lateen's sidecar, one behind a stock Envoy.
-const SERVERS: [&str; 2] = ["httpbin", "httpbin-envoy"];
+pub const SERVERS: [&str; 2] = ["httpbin", "httpbin-envoy"];
 /// How long a policy may take to arrive everywhere.
-const ARRIVAL: Duration = Duration::from_secs(20);
+pub const ARRIVAL: Duration = Duration::from_secs(20);
 
 /// A server with an HTTP port and one that is a byte stream.
 fn server(name: &str, annotations: &str, sidecar: &str) -> String {
@@ -73,12 +73,12 @@ fn policy(spec: &str) -> String {
 }
 
 /// The mesh with both servers, a client in `default`, one in `second`, and one without a sidecar in `plain`.
-struct World {
-    kubectl: Kubectl,
+pub struct World {
+    pub kubectl: Kubectl,
 }
 
 impl World {
-    fn new(cluster: &Cluster) -> anyhow::Result<Self> {
+    pub fn new(cluster: &Cluster) -> anyhow::Result<Self> {
         let folder = repository().join(ENVOY);
         ensure!(folder.join("envoy").is_file(), "no Envoy in {}: run scripts/setup.sh test", folder.display());
         let kubectl = cluster.kubectl();

@@ -14,14 +14,11 @@ use lateen_mesh::Cidr;
 
 use super::rule::{Attribute, Place, Term};
 use super::text;
-use crate::translate::wire;
+use crate::translate::{authentication, wire};
 
 /// The condition can't be written: its value or key is none, or such traffic lacks the attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unusable;
-
-/// The filter that leaves the claims of tokens.
-const TOKENS: &str = "envoy.filters.http.jwt_authn";
 
 /// Attributes of what is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -225,13 +222,22 @@ fn identity(name: StringMatcher) -> Identifier {
 
 #[allow(deprecated)] // Istio writes the plain metadata matcher, which all versions of Envoy know.
 fn claim<'k>(path: impl IntoIterator<Item = &'k str>, value: ValueMatcher) -> Principal {
-    let path = std::iter::once("payload").chain(path);
-    Principal { identifier: Some(Identifier::Metadata(metadata(TOKENS, path, value))) }
+    Principal { identifier: Some(Identifier::Metadata(claim_matcher(path, value))) }
+}
+
+/// A condition on a claim.
+pub fn claim_matcher<'k>(path: impl IntoIterator<Item = &'k str>, value: ValueMatcher) -> MetadataMatcher {
+    metadata(authentication::FILTER, std::iter::once(authentication::PAYLOAD).chain(path), value)
 }
 
 /// A claim may be a text or a list of texts.
 fn holds_or_equals(value: &str) -> ValueMatcher {
-    let either = vec![holds(text::pattern(value)), equals(text::pattern(value))];
+    any_of_it(text::pattern(value))
+}
+
+/// Looks so, or is a list of which one does.
+pub fn any_of_it(matcher: StringMatcher) -> ValueMatcher {
+    let either = vec![holds(matcher.clone()), equals(matcher)];
     ValueMatcher { match_pattern: Some(value_matcher::MatchPattern::OrMatch(OrMatcher { value_matchers: either })) }
 }
 

@@ -7,13 +7,14 @@ use lateen_api::envoy::envoy::config::rbac::v3::rbac::Action;
 use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 use lateen_api::envoy::envoy::r#type::matcher::v3::MetadataMatcher;
 
-use super::message::{self, HttpRbac, NetworkRbac, Policies, Rbac};
+use super::message::{HttpRbac, NetworkRbac, Policies, Rbac};
 use super::provider::{self, Provider};
 use super::rule::Place;
 use super::{HTTP_RBAC, NETWORK_RBAC, Policy, TCP_PREFIX, add, by_provider, condition, text};
 use crate::reads::ReadSet;
 use crate::snapshot::Snapshot;
 use crate::translate::http::{http_filter, network_filter};
+use crate::translate::wire::any_as;
 
 const HTTP_EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 const NETWORK_EXT_AUTHZ: &str = "envoy.filters.network.ext_authz";
@@ -79,7 +80,7 @@ impl Group<'_> {
             shadow_rules_stat_prefix: MARK_PREFIX.to_owned(),
             ..Default::default()
         };
-        filters.http.push(http_filter(HTTP_RBAC, message::any(&marks)));
+        filters.http.push(http_filter(HTTP_RBAC, any_as(&marks)));
         filters.http.push(http_filter(HTTP_EXT_AUTHZ, provider.for_requests(self.marked(HTTP_RBAC))));
         // An authorizer that speaks HTTP can't be asked about byte streams: CUSTOM is not for them then.
         if let Some(asks) = provider.for_streams(self.marked(NETWORK_RBAC)) {
@@ -89,7 +90,7 @@ impl Group<'_> {
                 shadow_rules_stat_prefix: MARK_PREFIX.to_owned(),
                 ..Default::default()
             };
-            filters.tcp.push(network_filter(NETWORK_RBAC, message::any(&marks)));
+            filters.tcp.push(network_filter(NETWORK_RBAC, any_as(&marks)));
             filters.tcp.push(network_filter(NETWORK_EXT_AUTHZ, asks));
         }
     }
@@ -97,9 +98,9 @@ impl Group<'_> {
     fn deny(&self, filters: &mut Custom) {
         let rules = |place| Some(self.rules(place, "-deny-due-to-bad-CUSTOM-action"));
         let http = HttpRbac { rules: rules(Place::Http), ..Default::default() };
-        filters.http.push(http_filter(HTTP_RBAC, message::any(&http)));
+        filters.http.push(http_filter(HTTP_RBAC, any_as(&http)));
         let stat_prefix = TCP_PREFIX.to_owned();
         let tcp = NetworkRbac { rules: rules(Place::Tcp), stat_prefix, ..Default::default() };
-        filters.tcp.push(network_filter(NETWORK_RBAC, message::any(&tcp)));
+        filters.tcp.push(network_filter(NETWORK_RBAC, any_as(&tcp)));
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use lateen_api::envoy::envoy::config::rbac::v3::Policy;
 use lateen_api::envoy::envoy::extensions::filters::{http, network};
-use lateen_api::google::protobuf::Any;
-use prost::{Message, Name};
+use prost::Message;
+
+use crate::translate::wire::StandsFor;
 
 /// Policies by name.
 pub type Policies = BTreeMap<String, Policy>;
@@ -44,21 +45,10 @@ pub struct NetworkRbac {
     pub shadow_rules_stat_prefix: String,
 }
 
-/// A message that stands for one of Envoy's.
-pub trait StandsFor: Message {
-    /// The other's type.
-    type Of: Name;
-}
-
 impl StandsFor for HttpRbac {
     type Of = http::rbac::v3::Rbac;
 }
 
 impl StandsFor for NetworkRbac {
     type Of = network::rbac::v3::Rbac;
-}
-
-/// Packs a message under the type that it stands for.
-pub fn any<M: StandsFor>(message: &M) -> Any {
-    Any { type_url: M::Of::type_url(), value: message.encode_to_vec() }
 }

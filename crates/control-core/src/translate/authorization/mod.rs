@@ -15,7 +15,9 @@ use lateen_api::envoy::envoy::config::rbac::v3::rbac::Action;
 use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3::HttpFilter;
 use lateen_api::istio::{AuthorizationAction, AuthorizationPolicy};
 
+use super::authentication;
 use super::http::{http_filter, network_filter};
+use super::wire::any_as;
 use crate::reads::{Fact, ReadSet};
 use crate::resource::Config;
 use crate::snapshot::Snapshot;
@@ -29,6 +31,8 @@ const NETWORK_RBAC: &str = "envoy.filters.network.rbac";
 const TCP_PREFIX: &str = "tcp.";
 /// Annotation of policies that are tried, but not enforced.
 const DRY_RUN: &str = "istio.io/dry-run";
+
+pub use condition::{any_of_it, claim_matcher};
 
 type Policy = Config<AuthorizationPolicy>;
 
@@ -50,6 +54,8 @@ impl Authorization {
         let trusted = trust_domain::of(&snapshot.mesh);
         let custom = custom::filters(&of(AuthorizationAction::Custom), &trusted, snapshot, reads);
         let (mut http, mut tcp) = (custom.http, custom.tcp);
+        // External authorizers are asked before tokens are looked at, as in Istio.
+        http.extend(authentication::filter(view, snapshot, reads));
         for (wanted, action) in [
             (AuthorizationAction::Audit, Action::Log),
             (AuthorizationAction::Deny, Action::Deny),
@@ -124,7 +130,7 @@ fn http_rbac(rules: &Rules) -> HttpFilter {
         shadow_rules: rules.tried.clone(),
         shadow_rules_stat_prefix: rules.tried_prefix(),
     };
-    http_filter(HTTP_RBAC, message::any(&config))
+    http_filter(HTTP_RBAC, any_as(&config))
 }
 
 fn network_rbac(rules: &Rules) -> Filter {
@@ -134,7 +140,7 @@ fn network_rbac(rules: &Rules) -> Filter {
         stat_prefix: TCP_PREFIX.to_owned(),
         shadow_rules_stat_prefix: rules.tried_prefix(),
     };
-    network_filter(NETWORK_RBAC, message::any(&config))
+    network_filter(NETWORK_RBAC, any_as(&config))
 }
 
 /// Policies by the name of their external authorizer.

@@ -7,9 +7,13 @@ use lateen_mesh::labels;
 
 use super::select::applies_to_mesh;
 use crate::resource::Config;
+use crate::translate::authorization::{any_of_it, claim_matcher};
 use crate::translate::gateway::names_gateway;
 use crate::translate::scope::Scope;
 use crate::translate::wire::flag;
+
+/// Begins the names of claims among those of headers.
+const CLAIMS: &str = "@request.auth.claims";
 
 /// The way that requests come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,15 +53,43 @@ pub fn route_match(m: &api::HttpMatchRequest) -> proto::RouteMatch {
     for (name, condition) in [(":method", &m.method), (":authority", &m.authority), (":scheme", &m.scheme)] {
         headers.extend(condition.as_ref().map(|c| header(name, c)));
     }
-    headers.extend(m.headers.iter().map(|(name, condition)| header(&name.to_ascii_lowercase(), condition)));
-    headers.extend(m.without_headers.iter().map(|(name, condition)| without(name, condition)));
+    let mut claims = Vec::new();
+    for (name, condition) in &m.headers {
+        match claim(name, condition) {
+            Some(claim) => claims.push(claim),
+            None => headers.push(header(&name.to_ascii_lowercase(), condition)),
+        }
+    }
+    for (name, condition) in &m.without_headers {
+        match claim(name, condition) {
+            Some(claim) => claims.push(matcher::MetadataMatcher { invert: true, ..claim }),
+            None => headers.push(without(name, condition)),
+        }
+    }
     proto::RouteMatch {
+        dynamic_metadata: claims,
         path_specifier: Some(path(m.uri.as_ref())),
         case_sensitive: m.ignore_uri_case.then(|| flag(false)).flatten(),
         headers,
         query_parameters: m.query_params.iter().map(|(name, condition)| query(name, condition)).collect(),
         ..Default::default()
     }
+}
+
+/// `@request.auth.claims.a.b` and `@request.auth.claims[a][b]` are conditions on claims of the request's token.
+fn claim(name: &str, condition: &api::StringMatch) -> Option<matcher::MetadataMatcher> {
+    let path =
+        name.get(..CLAIMS.len()).filter(|start| start.eq_ignore_ascii_case(CLAIMS)).map(|_| &name[CLAIMS.len()..])?;
+    let keys: Vec<&str> = match path.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(inner) => inner.split("][").collect(),
+        None => path.strip_prefix('.')?.split('.').collect(),
+    };
+    let present = || matcher::StringMatcher {
+        match_pattern: Some(matcher::string_matcher::MatchPattern::SafeRegex(regex(".+"))),
+        ..Default::default()
+    };
+    let value = any_of_it(string_matcher(condition).unwrap_or_else(present));
+    keys.iter().all(|key| !key.is_empty()).then(|| claim_matcher(keys, value))
 }
 
 fn path(uri: Option<&api::StringMatch>) -> proto::route_match::PathSpecifier {

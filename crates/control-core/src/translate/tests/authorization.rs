@@ -24,19 +24,21 @@ fn inbound(view: &ProxyView, objects: &[Value]) -> Listener {
 
 /// The authorization filters for requests to port 8080.
 fn filters(view: &ProxyView, objects: &[Value]) -> Vec<HttpFilter> {
-    let listener = inbound(view, objects);
+    let mut all = http_filters(&inbound(view, objects));
+    all.retain(|filter| filter.name.contains("authz") || filter.name.contains("rbac"));
+    all
+}
+
+/// All filters for requests to port 8080.
+pub fn http_filters(listener: &Listener) -> Vec<HttpFilter> {
     let chain = listener.filter_chains.iter().find(|chain| chain.name == "0.0.0.0_8080").expect("a chain");
     let last = chain.filters.last().and_then(|filter| filter.config_type.clone());
     let Some(ConfigType::TypedConfig(config)) = last else { panic!("{chain:?}") };
     let manager: HttpConnectionManager = unpack(&config);
-    manager
-        .http_filters
-        .into_iter()
-        .filter(|filter| filter.name.contains("authz") || filter.name.contains("rbac"))
-        .collect()
+    manager.http_filters
 }
 
-fn config<M: Message + Name + Default>(filter: &HttpFilter) -> M {
+pub fn config<M: Message + Name + Default>(filter: &HttpFilter) -> M {
     match &filter.config_type {
         Some(http_filter::ConfigType::TypedConfig(any)) => unpack(any),
         other => panic!("{other:?}"),

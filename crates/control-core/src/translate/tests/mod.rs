@@ -1,5 +1,6 @@
 //! Behaviour of translation, on small meshes.
 
+mod authentication;
 mod authorization;
 mod clusters;
 mod gateways;
@@ -76,7 +77,7 @@ fn pod(app: &str, version: &str, ip: &str, port: Value) -> [Value; 2] {
 
 /// An Istio object in `default`.
 fn istio(kind: &str, name: &str, spec: Value) -> Value {
-    let security = matches!(kind, "PeerAuthentication" | "AuthorizationPolicy");
+    let security = matches!(kind, "PeerAuthentication" | "AuthorizationPolicy" | "RequestAuthentication");
     let group = if security { "security.istio.io" } else { "networking.istio.io" };
     json!({"apiVersion": format!("{group}/v1"), "kind": kind,
         "metadata": {"name": name, "namespace": "default"}, "spec": spec})
