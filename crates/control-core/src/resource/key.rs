@@ -37,12 +37,16 @@ pub enum Kind {
     Secret,
     /// RequestAuthentication
     RequestAuthentication,
+    /// Ingress of Kubernetes
+    Ingress,
+    /// IngressClass of Kubernetes
+    IngressClass,
 }
 
 /// Name of the ConfigMap with the settings of the mesh.
 const MESH_CONFIG_MAP: &str = "istio";
 
-const KINDS: [(Kind, &str, &str); 16] = [
+const KINDS: [(Kind, &str, &str); 18] = [
     (Kind::Service, "", "Service"),
     (Kind::EndpointSlice, "discovery.k8s.io", "EndpointSlice"),
     (Kind::Pod, "", "Pod"),
@@ -59,6 +63,8 @@ const KINDS: [(Kind, &str, &str); 16] = [
     (Kind::AuthorizationPolicy, "security.istio.io", "AuthorizationPolicy"),
     (Kind::Secret, "", "Secret"),
     (Kind::RequestAuthentication, "security.istio.io", "RequestAuthentication"),
+    (Kind::Ingress, "networking.k8s.io", "Ingress"),
+    (Kind::IngressClass, "networking.k8s.io", "IngressClass"),
 ];
 
 impl Kind {
@@ -103,7 +109,7 @@ impl Key {
         let kind = Kind::find(group, &text(object, "kind"))?;
         let metadata = object.get("metadata")?;
         let mut namespace = text(metadata, "namespace");
-        if namespace.is_empty() && !matches!(kind, Kind::Node | Kind::Namespace) {
+        if namespace.is_empty() && !matches!(kind, Kind::Node | Kind::Namespace | Kind::IngressClass) {
             namespace = "default".into();
         }
         let name = text(metadata, "name");

@@ -104,6 +104,16 @@ impl MeshConfig {
         self.raw.proxy_inbound_listen_port.filter(|p| *p != 0).unwrap_or(15006)
     }
 
+    /// Class of Ingresses that are served, in their annotation.
+    pub fn ingress_class(&self) -> &str {
+        or(&self.raw.ingress_class, "istio")
+    }
+
+    /// Label `istio` of the pods that serve Ingresses.
+    pub fn ingress_selector(&self) -> &str {
+        or(&self.raw.ingress_selector, "ingressgateway")
+    }
+
     /// What is in front of gateways, if it is said.
     pub fn gateway_topology(&self) -> Option<Topology> {
         self.raw.default_config.gateway_topology.as_ref().map(Topology::parse)

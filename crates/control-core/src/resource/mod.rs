@@ -4,6 +4,7 @@
 
 mod credential;
 mod endpoint_slice;
+mod ingress;
 mod istio;
 mod key;
 mod mesh_config;
@@ -15,6 +16,7 @@ mod service_entry;
 
 pub use credential::{Credential, Pair};
 pub use endpoint_slice::{EndpointSlice, SliceEndpoint};
+pub use ingress::{Ingress, ROUTE_SEMANTICS, virtual_services as virtual_services_of_ingresses};
 pub use istio::Config;
 pub use key::{Key, Kind};
 pub use mesh_config::{BadMeshConfig, MeshConfig};
@@ -86,6 +88,10 @@ pub enum Resource {
     Secret(Arc<Credential>),
     /// RequestAuthentication
     RequestAuthentication(Config<api::RequestAuthentication>),
+    /// Ingress
+    Ingress(Box<Ingress>),
+    /// IngressClass, only its controller.
+    IngressClass(String),
 }
 
 impl Resource {
@@ -153,6 +159,8 @@ fn parse_kind(key: &Key, object: Value) -> Result<Resource, String> {
         Kind::AuthorizationPolicy => Resource::AuthorizationPolicy(istio::parse(object)?),
         Kind::Secret => Resource::Secret(Arc::new(credential::parse(&object))),
         Kind::RequestAuthentication => Resource::RequestAuthentication(istio::parse(object)?),
+        Kind::Ingress => Resource::Ingress(Box::new(ingress::parse(&object))),
+        Kind::IngressClass => Resource::IngressClass(ingress::parse_class(&object)),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The set of known objects and what each event changes.
 
 mod endpoints;
+mod ingress;
 #[cfg(test)]
 mod tests;
 mod virtual_services;
@@ -34,6 +35,8 @@ pub struct Store {
     refused: BTreeMap<Key, String>,
     /// Slices by the namespace and name of their service.
     slices: BTreeMap<(String, String), BTreeSet<Key>>,
+    /// Gateways and VirtualServices that are made of Ingresses.
+    of_ingresses: BTreeSet<Key>,
     state: Snapshot,
 }
 
@@ -134,6 +137,7 @@ impl Store {
                 Arc::make_mut(&mut self.state.request_authentications).replace(&key.namespace, all);
                 changes.add(Fact::RequestAuthentications);
             }
+            Kind::Ingress | Kind::IngressClass => self.update_ingresses(changes),
         }
     }
 
@@ -174,6 +178,7 @@ impl Store {
             _ => MeshConfig::default(),
         });
         self.update_roots(changes);
+        self.update_ingresses(changes);
         changes.add(Fact::Mesh);
     }
 
@@ -226,6 +231,10 @@ impl Store {
                 self.update_endpoints(&service, changes);
             }
             self.note_workloads(&host, &key.namespace, changes);
+        }
+        if key.kind == Kind::Service && !self.of_ingresses.is_empty() {
+            // An Ingress may name its port.
+            self.update_ingresses(changes);
         }
         self.note_selected_pods(key, old.as_ref(), changes);
         changes.add(Fact::Services);

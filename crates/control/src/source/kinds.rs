@@ -49,6 +49,8 @@ const KINDS: &[Kind] = &[
     kind("", "v1", "Service", "services", Scope::Namespaced),
     kind("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", Scope::Namespaced),
     kind("", "v1", "Secret", "secrets", Scope::Namespaced),
+    kind("networking.k8s.io", "v1", "Ingress", "ingresses", Scope::Namespaced),
+    kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", Scope::Cluster),
     kind("", "v1", "ConfigMap", "configmaps", Scope::Own),
     kind(NETWORKING, "v1", "VirtualService", "virtualservices", Scope::Namespaced),
     kind(NETWORKING, "v1", "DestinationRule", "destinationrules", Scope::Namespaced),

@@ -148,6 +148,9 @@ fn xfcc(tls: &TlsInfo, details: ClientCertDetails) -> String {
     }
     let _ = write!(text, "Hash={}", tls.hash.as_deref().unwrap_or_default());
     let Some(peer) = &tls.peer else { return text };
+    if let Some(certificate) = tls.encoded_certificate().filter(|_| details.cert) {
+        let _ = write!(text, ";Cert=\"{certificate}\"");
+    }
     if details.subject {
         let _ = write!(text, ";Subject=\"{}\"", peer.subject.replace('"', "\\\""));
     }

@@ -1,5 +1,6 @@
 //! From an accepted socket to the filter chain that serves it.
 
+use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -10,7 +11,7 @@ use lateen_proxy_core::listener::Listener;
 use lateen_proxy_core::{ConnInfo, Flag};
 use tokio::net::{TcpListener, TcpStream};
 
-use super::{Accepted, Conn};
+use super::{Accepted, Conn, proxy_protocol};
 use crate::buffer::Inbuf;
 use crate::io::{Io, Stream};
 use crate::sniff::{Sniffed, sniff};
@@ -38,16 +39,23 @@ pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener) {
     }
 }
 
-async fn serve(worker: Rc<Worker>, bound: Arc<Listener>, stream: TcpStream, remote: SocketAddr) {
+async fn serve(worker: Rc<Worker>, bound: Arc<Listener>, stream: TcpStream, direct: SocketAddr) {
     let open = worker.opened();
     let _ = stream.set_nodelay(true);
     let Ok(local) = stream.local_addr() else { return };
-    let destination = original(&worker, &bound, &stream, remote, local).unwrap_or(local);
+    let destination = original(&worker, &bound, &stream, direct, local).unwrap_or(local);
     let tables = worker.view.tables();
     let listener = tables.by_destination(&bound, destination).clone();
     drop(tables);
     let stream = Stream::from(Io::from(stream));
     let mut inbuf = Inbuf::default();
+    let remote = match client(&listener, &stream, &mut inbuf).await {
+        Ok(client) => client.unwrap_or(direct),
+        Err(error) => {
+            tracing::debug!(listener = %listener.name, %direct, %error, "connection dropped");
+            return;
+        }
+    };
     let sniffed = match sniff(&stream, &mut inbuf, &listener.sniff, destination.port()).await {
         Ok(sniffed) => sniffed,
         Err(error) => {
@@ -55,7 +63,7 @@ async fn serve(worker: Rc<Worker>, bound: Arc<Listener>, stream: TcpStream, remo
             return;
         }
     };
-    let Some(chain) = chain(&listener, &sniffed, destination, remote) else {
+    let Some(chain) = chain(&listener, &sniffed, destination, (direct, remote)) else {
         if inbuf.is_empty() && sniffed.ended {
             return;
         }
@@ -75,6 +83,11 @@ async fn serve(worker: Rc<Worker>, bound: Arc<Listener>, stream: TcpStream, remo
     let (stream, inbuf, tls) = accepted;
     let accepted = Accepted { worker, listener, chain, destination, remote, tls, sni, open };
     dispatch(accepted.into(), stream, inbuf).await;
+}
+
+/// Who the client is, where a load balancer in front says so.
+async fn client(listener: &Listener, stream: &Stream, inbuf: &mut Inbuf) -> io::Result<Option<SocketAddr>> {
+    if listener.proxy_protocol { proxy_protocol::read(stream, inbuf).await } else { Ok(None) }
 }
 
 fn original(
@@ -97,13 +110,13 @@ fn chain(
     listener: &Listener,
     sniffed: &Sniffed,
     destination: SocketAddr,
-    remote: SocketAddr,
+    (direct, remote): (SocketAddr, SocketAddr),
 ) -> Option<Arc<FilterChain>> {
     let protocols: Vec<&str> = sniffed.protocols.iter().map(String::as_str).collect();
     let info = ConnInfo {
         destination,
         source: remote,
-        direct_source: remote,
+        direct_source: direct,
         transport: sniffed.transport,
         server_name: sniffed.server_name.as_deref(),
         application_protocols: &protocols,

@@ -2,6 +2,7 @@
 
 mod accept;
 mod conn;
+mod proxy_protocol;
 
 use std::collections::HashMap;
 use std::io;

@@ -6,7 +6,7 @@ mod roots;
 mod server;
 mod verify;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use lateen_proxy_core::tls::{DownstreamTls, UpstreamTls};
 use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::certs::CertStore;
+use crate::certs::{CertStore, to_pem};
 
 pub use verify::Names;
 
@@ -53,6 +53,10 @@ pub struct TlsInfo {
     pub peer: Option<Names>,
     /// SHA-256 of the peer's certificate, hexadecimal.
     pub hash: Option<String>,
+    /// The peer's certificate.
+    certificate: Option<CertificateDer<'static>>,
+    /// The same as PEM, encoded for a header.
+    encoded: OnceCell<String>,
     /// Negotiated protocol.
     pub alpn: Option<Box<str>>,
     /// Server name asked for.
@@ -68,12 +72,33 @@ impl TlsInfo {
         Self {
             principal: peer.as_ref().and_then(Names::spiffe).map(Into::into),
             hash: certificate.map(|certificate| hex(certificate)),
+            certificate: certificate.map(|certificate| certificate.clone().into_owned()),
+            encoded: OnceCell::new(),
             peer,
             alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into()),
             sni: None,
             local,
         }
     }
+}
+
+impl TlsInfo {
+    /// The peer's certificate as PEM, with what a header can't hold encoded as in URLs; made once.
+    pub fn encoded_certificate(&self) -> Option<&str> {
+        let certificate = self.certificate.as_ref()?;
+        Some(self.encoded.get_or_init(|| url_encoded(&to_pem(std::slice::from_ref(certificate)))))
+    }
+}
+
+fn url_encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::with_capacity(text.len() * 5 / 4), |mut out, byte| {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            other => drop(write!(out, "%{other:02X}")),
+        }
+        out
+    })
 }
 
 fn sha256(der: &[u8]) -> [u8; 32] {

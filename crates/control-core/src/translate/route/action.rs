@@ -7,7 +7,7 @@ use lateen_api::google::protobuf::Duration;
 use lateen_api::istio as api;
 
 use super::header::{self, operations};
-use super::matching::{Via, holds_for_caller, regex, route_match};
+use super::matching::{Via, by_segments, holds_for_caller, regex, route_match};
 use super::select::destination_cluster;
 use super::{fault, retry};
 use crate::reads::{Fact, ReadSet};
@@ -104,7 +104,7 @@ impl Rule<'_> {
         };
         Some(proto::Route {
             name,
-            r#match: Some(m.map_or_else(any_path, route_match)),
+            r#match: Some(m.map_or_else(any_path, |m| route_match(m, by_segments(self.vs)))),
             metadata: with_safe_retries(
                 IstioMetadata::default()
                     .config_named(Kind::VirtualService, &self.vs.meta.namespace, &self.vs.meta.name)

@@ -6,7 +6,7 @@ use lateen_api::istio as api;
 use lateen_mesh::labels;
 
 use super::select::applies_to_mesh;
-use crate::resource::Config;
+use crate::resource::{Config, ROUTE_SEMANTICS};
 use crate::translate::authorization::{any_of_it, claim_matcher};
 use crate::translate::gateway::names_gateway;
 use crate::translate::scope::Scope;
@@ -47,8 +47,13 @@ pub fn holds_for_caller(
         && labels::contains_all(&scope.view.labels, &m.source_labels)
 }
 
-/// The condition in Envoy's words.
-pub fn route_match(m: &api::HttpMatchRequest) -> proto::RouteMatch {
+/// Does a prefix of `vs` stand for whole segments of paths: those of Ingresses do.
+pub fn by_segments(vs: &Config<api::VirtualService>) -> bool {
+    vs.meta.annotations.contains_key(ROUTE_SEMANTICS)
+}
+
+/// The condition in Envoy's words. With `segments` a prefix ends where a segment of the path does.
+pub fn route_match(m: &api::HttpMatchRequest, segments: bool) -> proto::RouteMatch {
     let mut headers: Vec<proto::HeaderMatcher> = Vec::new();
     for (name, condition) in [(":method", &m.method), (":authority", &m.authority), (":scheme", &m.scheme)] {
         headers.extend(condition.as_ref().map(|c| header(name, c)));
@@ -68,7 +73,7 @@ pub fn route_match(m: &api::HttpMatchRequest) -> proto::RouteMatch {
     }
     proto::RouteMatch {
         dynamic_metadata: claims,
-        path_specifier: Some(path(m.uri.as_ref())),
+        path_specifier: Some(path(m.uri.as_ref(), segments)),
         case_sensitive: m.ignore_uri_case.then(|| flag(false)).flatten(),
         headers,
         query_parameters: m.query_params.iter().map(|(name, condition)| query(name, condition)).collect(),
@@ -92,11 +97,14 @@ fn claim(name: &str, condition: &api::StringMatch) -> Option<matcher::MetadataMa
     keys.iter().all(|key| !key.is_empty()).then(|| claim_matcher(keys, value))
 }
 
-fn path(uri: Option<&api::StringMatch>) -> proto::route_match::PathSpecifier {
+fn path(uri: Option<&api::StringMatch>, segments: bool) -> proto::route_match::PathSpecifier {
     use proto::route_match::PathSpecifier;
     match uri {
         Some(api::StringMatch { exact: Some(exact), .. }) => PathSpecifier::Path(exact.clone()),
         Some(api::StringMatch { regex: Some(pattern), .. }) => PathSpecifier::SafeRegex(regex(pattern)),
+        Some(api::StringMatch { prefix: Some(prefix), .. }) if segments && prefix != "/" => {
+            PathSpecifier::PathSeparatedPrefix(prefix.trim_end_matches('/').to_owned())
+        }
         Some(api::StringMatch { prefix: Some(prefix), .. }) => PathSpecifier::Prefix(prefix.clone()),
         _ => PathSpecifier::Prefix("/".into()),
     }
