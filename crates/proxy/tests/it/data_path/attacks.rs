@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 async fn until_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     let read = timeout(PATIENCE, async {
-        let mut piece = [0; 16 << 10];
+        let mut piece = vec![0; 16 << 10];
         // A reset ends it as well.
         while let Ok(n @ 1..) = stream.read(&mut piece).await {
             all.extend_from_slice(&piece[..n]);
@@ -211,7 +211,7 @@ async fn flood(stream: &mut TcpStream, mut next: impl FnMut(u32) -> Vec<u8>) -> 
         200_000
     };
     let reading = async {
-        let mut piece = [0; 16 << 10];
+        let mut piece = vec![0; 16 << 10];
         while let Ok(1..) = read.read(&mut piece).await {}
     };
     tokio::select! {
