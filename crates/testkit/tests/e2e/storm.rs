@@ -2,6 +2,7 @@
 //! `down` cleans.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -41,16 +42,25 @@ fn kill_at_random(cluster: &Cluster, dice: &mut Dice) -> anyhow::Result<BTreeMap
         let of_cluster = |process: &&Process| process.command.contains(" sandbox-");
         let (core, rest): (Vec<_>, Vec<_>) = all.iter().partition(of_cluster);
         let chosen = if round.is_multiple_of(4) { &core } else { &rest };
-        let Some(victim) = chosen.get(dice.roll(chosen.len())) else { continue };
-        let kind: Vec<_> = victim.command.split_whitespace().take(3).collect();
-        *killed.entry(kind.join(" ")).or_default() += 1;
-        let pid = victim.pid;
-        let _ = processes::kill(cluster.home(), |process| process.pid == pid);
+        if let Some(victim) = chosen.get(dice.roll(chosen.len())) {
+            let kind: Vec<_> = victim.command.split_whitespace().take(3).collect();
+            *killed.entry(kind.join(" ")).or_default() += 1;
+            let pid = victim.pid;
+            let _ = processes::kill(cluster.home(), |process| process.pid == pid);
+        }
         if round.is_multiple_of(4) {
+            // `up` in the moment before anybody notices the death would find a cluster that runs.
+            let _ = eventually(Duration::from_secs(10), || ended(&core));
             eventually(Duration::from_secs(120), || cluster.up())?;
         }
     }
     Ok(killed)
+}
+
+fn ended(processes: &[&Process]) -> anyhow::Result<()> {
+    let left = processes.iter().find(|process| Path::new(&format!("/proc/{}", process.pid)).exists());
+    ensure!(left.is_none(), "{left:?} still runs");
+    Ok(())
 }
 
 /// Applies ConfigMaps and scales a Deployment until the storm is over; what the API server acknowledged.
@@ -145,7 +155,7 @@ fn cluster_is_gone_after_down(cluster: &Cluster) -> anyhow::Result<()> {
     let home = cluster.home().display().to_string();
     cluster.down()?;
     eventually(Duration::from_secs(10), || {
-        let left: Vec<_> = pids.iter().filter(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists()).collect();
+        let left: Vec<_> = pids.iter().filter(|pid| Path::new(&format!("/proc/{pid}")).exists()).collect();
         ensure!(left.is_empty(), "processes {left:?} are left");
         ensure!(!mounts().contains(&home), "mounts of {home} are left");
         Ok(())
