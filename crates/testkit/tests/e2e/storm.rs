@@ -143,6 +143,9 @@ fn random_kills_during_applies() -> anyhow::Result<()> {
     eventually(Duration::from_secs(120), || cluster.up())?;
     all_there(&kubectl, &acknowledged)?;
     converged(&kubectl)?;
+    // The check below reads the metrics of one pod, which must be the one that answers.
+    kubectl.run(&["scale", "deployment/db", "--replicas=1"])?;
+    converged(&kubectl)?;
     mini_mesh::answers_over_mutual_tls(&kubectl)?;
     kubectl.run(&["delete", "-f", &repository().join("samples/mini-mesh").display().to_string()])?;
     cluster_is_gone_after_down(&cluster)
