@@ -59,6 +59,7 @@ impl<'a> Course<'a> {
                 Ok(())
             })?;
         }
+        std::thread::sleep(SETTLE);
         Ok(course)
     }
 
