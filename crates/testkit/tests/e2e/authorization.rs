@@ -7,6 +7,8 @@ use lateen_testkit::cluster::{Cluster, User, eventually, repository};
 use lateen_testkit::kubectl::Kubectl;
 use serde_json::Value;
 
+use crate::answers::client;
+
 const ENVOY: &str = ".tools/envoy-1.40.0";
 /// The servers: one behind Lateen's sidecar, one behind a stock Envoy.
 pub const SERVERS: [&str; 2] = ["httpbin", "httpbin-envoy"];
@@ -37,29 +39,6 @@ spec:
       - {{name: httpbin, image: kennethreitz/httpbin, ports: [{{containerPort: 80}}]}}
       - {{name: echo, image: hashicorp/http-echo, args: ['-text=a stream'], ports: [{{containerPort: 5678}}]}}
       {sidecar}
----
-"#
-    )
-}
-
-fn client(namespace: &str) -> String {
-    format!(
-        r#"
-apiVersion: v1
-kind: ServiceAccount
-metadata: {{name: curl, namespace: {namespace}}}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {{name: curl, namespace: {namespace}}}
-spec:
-  selector: {{matchLabels: {{app: curl}}}}
-  template:
-    metadata: {{labels: {{app: curl}}}}
-    spec:
-      serviceAccountName: curl
-      terminationGracePeriodSeconds: 0
-      containers: [{{name: curl, image: curlimages/curl, command: [sleep, infinity]}}]
 ---
 "#
     )

@@ -8,11 +8,12 @@ use lateen_testkit::cluster::{Cluster, User, eventually};
 use lateen_testkit::kubectl::Kubectl;
 use serde_json::Value;
 
+use crate::answers::client;
+
 const SOON: Duration = Duration::from_secs(30);
 
-/// A server in the mesh behind Services of both families, of the second alone and without address; clients with and
-/// without sidecar.
-const WORLD: &str = r"
+/// A server in the mesh behind Services of both families, of the second alone and without address.
+const SERVERS: &str = r"
 apiVersion: v1
 kind: Namespace
 metadata: {name: meshed, labels: {istio-injection: enabled}}
@@ -52,29 +53,13 @@ spec:
   ipFamilyPolicy: PreferDualStack
   selector: {app: web}
   ports: [{name: tcp, port: 5678}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: curl, namespace: meshed}
-spec:
-  selector: {matchLabels: {app: curl}}
-  template:
-    metadata: {labels: {app: curl}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers: [{name: curl, image: curlimages/curl, command: [sleep, infinity]}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: curl, namespace: default}
-spec:
-  selector: {matchLabels: {app: curl}}
-  template:
-    metadata: {labels: {app: curl}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers: [{name: curl, image: curlimages/curl, command: [sleep, infinity]}]
 ";
+
+/// The servers, and clients with and without sidecar.
+fn world() -> String {
+    [SERVERS, &client("meshed"), &client("default")].join("---\n")
+}
+
 const STRICT: &str = "
 apiVersion: security.istio.io/v1
 kind: PeerAuthentication
@@ -165,7 +150,7 @@ fn sidecars_take_both(kubectl: &Kubectl) -> anyhow::Result<()> {
 fn pods_services_names_and_sidecars_have_both_families() -> anyhow::Result<()> {
     let cluster = Cluster::start_with(User::Root, &["--dual-stack"])?;
     let kubectl = cluster.kubectl();
-    kubectl.apply_text(WORLD)?;
+    kubectl.apply_text(&world())?;
     roll_out(&kubectl)?;
     objects_have_both_families(&kubectl)?;
     traffic_flows(&kubectl)?;
@@ -181,7 +166,7 @@ fn pods_services_names_and_sidecars_have_both_families() -> anyhow::Result<()> {
 fn an_ordinary_user_has_both_families_too() -> anyhow::Result<()> {
     let cluster = Cluster::start_with(User::Nobody, &["--dual-stack"])?;
     let kubectl = cluster.kubectl();
-    kubectl.apply_text(WORLD)?;
+    kubectl.apply_text(&world())?;
     roll_out(&kubectl)?;
     traffic_flows(&kubectl)?;
     sidecars_take_both(&kubectl)

@@ -10,6 +10,8 @@ use lateen_testkit::cluster::{Cluster, User, eventually};
 use lateen_testkit::kubectl::Kubectl;
 use lateen_testkit::processes;
 
+use crate::answers::client;
+
 pub const SOON: Duration = Duration::from_secs(20);
 /// What `curl` says of a refused connection.
 const REFUSED: &str = "exit code 7";
@@ -50,28 +52,6 @@ spec:
     args: ["-text=web-other", "-listen=:9999"]
     ports: [{name: http, containerPort: 9999}]
   - {name: curl, image: curlimages/curl, command: [sleep, infinity]}
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: curl}
-spec:
-  selector: {matchLabels: {app: curl}}
-  template:
-    metadata: {labels: {app: curl}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers: [{name: curl, image: curlimages/curl, command: [sleep, infinity]}]
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: curl, namespace: meshed}
-spec:
-  selector: {matchLabels: {app: curl}}
-  template:
-    metadata: {labels: {app: curl}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers: [{name: curl, image: curlimages/curl, command: [sleep, infinity]}]
 "#;
 
 const SERVICES: &str = r#"
@@ -141,7 +121,7 @@ impl World {
     pub fn start(user: User) -> anyhow::Result<World> {
         let cluster = Cluster::start(user)?;
         let kubectl = cluster.kubectl();
-        kubectl.apply_text(PODS)?;
+        kubectl.apply_text(&[PODS, &client("default"), &client("meshed")].join("---\n"))?;
         kubectl.apply_text(SERVICES)?;
         for selector in ["tier=web", "app=curl"] {
             kubectl.wait_ready(selector)?;
