@@ -7,6 +7,7 @@ pub mod auth;
 pub mod ca;
 pub mod config;
 mod keys;
+mod leader;
 pub mod listener;
 mod mesh;
 pub mod metrics;
@@ -16,6 +17,7 @@ pub mod root_cert;
 mod run;
 pub mod source;
 pub mod state;
+pub mod status;
 pub mod tls;
 pub mod webhook;
 

@@ -67,6 +67,8 @@ metrics! {
     SIDECAR_INJECTION_SKIP = Counter "sidecar_injection_skip_total" "Pods that are not to be injected.";
     GALLEY_VALIDATION_PASSED = Counter "galley_validation_passed" "Resources found valid.";
     GALLEY_VALIDATION_FAILED = Counter "galley_validation_failed" "Resources refused.";
+    STATUS_WRITES = Counter "lateen_status_writes_total" "Statuses of objects written, by type.";
+    STATUS_WRITE_FAILURES = Counter "lateen_status_write_failures_total" "Statuses of objects that could not be written, by type.";
     WEBHOOK_PATCH_ATTEMPTS = Counter "webhook_patch_attempts_total" "Attempts to write the CA into a webhook configuration.";
     WEBHOOK_PATCH_FAILURES = Counter "webhook_patch_failures_total" "Failed attempts to write the CA into a webhook configuration.";
 }

@@ -25,9 +25,10 @@ use crate::keys::{Fetcher, Keeper, Net};
 use crate::listener::Listener;
 use crate::metrics::{self, Metrics};
 use crate::state::{self, State};
+use crate::status::{self, Statuses};
 use crate::tls::Serving;
 use crate::webhook::{self, Injection};
-use crate::{root_cert, source};
+use crate::{leader, root_cert, source};
 
 /// Watch events that wait to be applied.
 const EVENTS: usize = 1024;
@@ -35,6 +36,8 @@ const EVENTS: usize = 1024;
 const NAMESPACES: usize = 1024;
 /// Fetched key sets that wait to be taken in.
 const KEY_SETS: usize = 16;
+/// Held by the istiod that writes statuses.
+const LEASE: &str = "istio-status-leader";
 /// Pause between attempts to reach the API server at start.
 const RETRY: Duration = Duration::from_millis(250);
 /// Time for open requests when istiod ends; discovery streams are cut then, and proxies go on
@@ -131,6 +134,7 @@ pub struct Istiod {
     callers: Callers,
     metrics: Arc<Metrics>,
     injection: Arc<Injection>,
+    statuses: Arc<Statuses>,
     ready: Arc<AtomicBool>,
     started: Instant,
 }
@@ -147,6 +151,7 @@ impl Istiod {
             callers,
             metrics,
             injection: Arc::new(Injection::default()),
+            statuses: Arc::default(),
             ready: Arc::new(AtomicBool::new(false)),
             started: Instant::now(),
         }
@@ -161,9 +166,15 @@ impl Istiod {
         let root = self.authority.root_pem().to_owned();
         background.spawn(root_cert::distribute(client.clone(), root.clone(), namespaces));
         let servers = self.start(events, Some(namespace_sender), &mut background, &shutdown).await?;
-        background.spawn(webhook::keep_registered(client, root, self.metrics.clone()));
+        background.spawn(webhook::keep_registered(client.clone(), root, self.metrics.clone()));
+        let Config { namespace, pod_name, .. } = &self.config;
+        let (leads, election) = leader::elect(client.clone(), namespace, LEASE, pod_name, shutdown.clone());
+        background.spawn(status::write(self.statuses.clone(), client, leads, self.metrics.clone()));
+        let election = tokio::spawn(election);
         tracing::info!(version = self.config.version, "istiod is serving");
         shutdown.cancelled().await;
+        // Gives the Lease back, so that the next istiod need not wait for its end.
+        let _ = tokio::time::timeout(GRACE, election).await;
         // Discovery streams have no end of their own.
         if tokio::time::timeout(GRACE, servers.tasks.join_all()).await.is_err() {
             tracing::debug!("listeners did not end in time");
@@ -182,7 +193,7 @@ impl Istiod {
     ) -> anyhow::Result<Servers> {
         let (state, published) = State::new(
             &self.config,
-            state::Followers { injection: self.injection.clone(), namespaces },
+            state::Followers { injection: self.injection.clone(), namespaces, statuses: self.statuses.clone() },
             self.metrics.clone(),
             self.ready.clone(),
         );

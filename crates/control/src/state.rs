@@ -19,6 +19,7 @@ use crate::keys::{Fetched, Keeper};
 use crate::metrics::{self, Metrics};
 use crate::push::Debounce;
 use crate::source::{Event, Key, Kind, watched};
+use crate::status::Statuses;
 use crate::webhook::{Injection, InjectorMaps};
 
 /// Publications whose changes are remembered, for proxies that are behind.
@@ -69,6 +70,8 @@ pub struct Followers {
     pub injection: Arc<Injection>,
     /// Gets each namespace that has to hold the root certificate.
     pub namespaces: Option<mpsc::Sender<String>>,
+    /// Compares the status of objects with the one that they should have.
+    pub statuses: Arc<Statuses>,
 }
 
 /// What is known about the keys that policies want.
@@ -244,6 +247,9 @@ impl State {
 
     /// Tells the followers.
     async fn follow(&mut self, key: &Key, object: Option<&Value>) {
+        if key.kind.reports() {
+            self.followers.statuses.observe(key, object);
+        }
         match (key.kind.kind, key.name.as_str()) {
             ("ConfigMap", INJECTOR_CONFIG_MAP) => {
                 self.maps.values = text(object, "/data/values");

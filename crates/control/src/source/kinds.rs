@@ -1,5 +1,6 @@
 //! The kinds that istiod watches.
 
+use kube::core::ApiResource;
 use lateen_control_core::resource;
 
 /// Which namespaces a kind is watched in.
@@ -40,6 +41,7 @@ const fn kind(
 
 const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// Everything that istiod could read, if the core has a use for it.
 const KINDS: &[Kind] = &[
@@ -72,6 +74,22 @@ impl Kind {
     /// `apiVersion` of its objects.
     pub fn api_version(&self) -> String {
         if self.group.is_empty() { self.version.to_owned() } else { format!("{}/{}", self.group, self.version) }
+    }
+
+    /// How the client library names it.
+    pub fn resource(&self) -> ApiResource {
+        ApiResource {
+            group: self.group.to_owned(),
+            version: self.version.to_owned(),
+            api_version: self.api_version(),
+            kind: self.kind.to_owned(),
+            plural: self.plural.to_owned(),
+        }
+    }
+
+    /// Whether istiod writes the status of such objects.
+    pub fn reports(&self) -> bool {
+        self.is_istio() || self.group == GATEWAY_API
     }
 
     /// Whether this is one of Istio's own kinds.

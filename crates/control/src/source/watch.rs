@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use kube::core::{ApiResource, DynamicObject};
+use kube::core::DynamicObject;
 use kube::runtime::watcher::{self, watcher};
 use kube::{Api, Client};
 use serde_json::Value;
@@ -29,13 +29,7 @@ pub fn watch_all(client: &Client, namespace: &str, sender: &mpsc::Sender<Event>)
 
 /// Objects are read without a schema, so one that is broken cannot stall the others.
 fn api(client: &Client, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
-    let resource = ApiResource {
-        group: kind.group.to_owned(),
-        version: kind.version.to_owned(),
-        api_version: kind.api_version(),
-        kind: kind.kind.to_owned(),
-        plural: kind.plural.to_owned(),
-    };
+    let resource = kind.resource();
     match kind.scope {
         Scope::Own => Api::namespaced_with(client.clone(), namespace, &resource),
         Scope::Cluster | Scope::Namespaced => Api::all_with(client.clone(), &resource),

@@ -1,0 +1,12 @@
+//! Writes into the status of objects what became of them.
+//!
+//! [`Statuses`] holds two things of each object: the status that it has, as the watches saw it, and how to make the one
+//! that it should have. [`write`] writes where the two differ, so that our own writes, when the watches bring them back,
+//! cause nothing; and it writes one object the more rarely the more often others undo it.
+
+mod board;
+mod patch;
+mod writer;
+
+pub use board::{Current, Make, Statuses};
+pub use writer::write;
