@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 LATEEN := target/release/lateen
 
-.PHONY: help build demo down test unit e2e lint conformance bench-mesh bench-api bench bench-quick clean
+.PHONY: help build demo down test unit fuzz e2e lint conformance bench-mesh bench-api bench bench-quick clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ e2e: ## the real thing: kubectl, namespaces, traffic
 	@scripts/setup.sh test
 	$(CARGO) build --release --package lateen-cli
 	$(CARGO) test --workspace --test e2e -- --test-threads=1 --skip conformance::
+
+fuzz: ## what must hold for any input, with many inputs (FUZZ_CASES, by default 5000)
+	LATEEN_FUZZ_CASES=$(or $(FUZZ_CASES),5000) $(CARGO) test --workspace --lib -- fuzz::
 
 lint: ## format, clippy, house rules
 	$(CARGO) fmt --all -- --check

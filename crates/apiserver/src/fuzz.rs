@@ -1,4 +1,6 @@
 //! Properties that hold for any input: nothing panics, merging is idempotent, a watcher knows what a list knows.
+//!
+//! Each is tried with a few inputs in every test run, and with as many as `LATEEN_FUZZ_CASES` says (`make fuzz`).
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -7,11 +9,12 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     apply::{self, Writer},
-    cel::{Budget, Program, untyped},
+    cel::{Budget, Program, Quantity, canonical_quantity, untyped},
+    http_front::parse_body,
     patch,
     schema::Schema,
     selector::{FieldSelector, LabelSelector},
-    store::{EntryKind, Key, Store},
+    store::{EntryKind, Key, Store, Stored},
 };
 
 const NAMES: [&str; 12] = [
@@ -89,9 +92,38 @@ fn applied(current: Option<&Value>, configuration: &Value, by: &Writer) -> Value
     object
 }
 
+/// What failed once belongs in a test of its own, not in a file of seeds.
+fn settings() -> ProptestConfig {
+    let cases = std::env::var("LATEEN_FUZZ_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(48);
+    ProptestConfig { cases, failure_persistence: None, ..ProptestConfig::default() }
+}
+
+/// Operations of JSON patches, most of them about places that there are.
+fn any_operations() -> impl Strategy<Value = Value> {
+    let place = prop::sample::select(vec![
+        "",
+        "/",
+        "/a",
+        "/b",
+        "/spec",
+        "/spec/containers",
+        "/spec/containers/0",
+        "/spec/containers/-",
+        "/spec/containers/01",
+        "/spec/containers/99999999999999999999",
+        "/metadata/labels/a~1b",
+        "/metadata/labels/a~0b",
+        "/a~2",
+        "a",
+    ]);
+    let kind = prop::sample::select(vec!["add", "remove", "replace", "move", "copy", "test", "invent"]);
+    let one = (kind, place.clone(), place, any_json())
+        .prop_map(|(op, path, from, value)| json!({"op": op, "path": path, "from": from, "value": value}));
+    vec(one, 0..6).prop_map(Value::from)
+}
+
 proptest! {
-    // What failed once belongs in a test of its own, not in a file of seeds.
-    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(settings())]
 
     #[test]
     fn patches_never_panic(target in any_json(), patch in any_json()) {
@@ -102,6 +134,36 @@ proptest! {
         let mut twice = once.clone();
         patch::merge(&mut twice, &patch);
         prop_assert_eq!(once, twice);
+    }
+
+    #[test]
+    fn operations_never_panic(target in any_json(), operations in any_operations()) {
+        let _ = patch::json(&mut target.clone(), &operations);
+    }
+
+    #[test]
+    fn merging_a_pod_into_another_keeps_its_lists_keyed(target in any_pod(), patch in any_pod()) {
+        let merged = |target: &Value| {
+            let mut merged = target.clone();
+            patch::strategic("io.k8s.api.core.v1.Pod", &mut merged, &patch).unwrap();
+            merged
+        };
+        let once = merged(&target);
+        prop_assert_eq!(&merged(&once), &once, "merging again changes nothing");
+        let names = |pod: &Value| -> Vec<String> {
+            let list = pod["spec"]["containers"].as_array().into_iter().flatten();
+            list.map(|c| c["name"].to_string()).collect()
+        };
+        let mut unique = names(&once);
+        unique.sort();
+        unique.dedup();
+        prop_assert_eq!(unique.len(), names(&once).len());
+        for name in names(&target).iter().chain(&names(&patch)) {
+            prop_assert!(names(&once).contains(name), "{} is lost", name);
+        }
+        let mut nothing = target.clone();
+        patch::strategic("io.k8s.api.core.v1.Pod", &mut nothing, &json!({})).unwrap();
+        prop_assert_eq!(nothing, target);
     }
 
     #[test]
@@ -142,6 +204,39 @@ proptest! {
     }
 
     #[test]
+    fn selectors_say_the_same_in_both_forms(key in "[abc]", value in "[12]", labels in prop::collection::btree_map("[abc]", "[12]", 0..3)) {
+        let labels = json!(labels);
+        let forms = [
+            (format!("{key}={value}"), json!({"matchLabels": {key.clone(): value}})),
+            (format!("{key}!={value}"), json!({"matchExpressions": [{"key": key, "operator": "NotIn", "values": [value]}]})),
+            (format!("{key} in ({value},x)"), json!({"matchExpressions": [{"key": key, "operator": "In", "values": [value, "x"]}]})),
+            (key.clone(), json!({"matchExpressions": [{"key": key, "operator": "Exists"}]})),
+            (format!("!{key}"), json!({"matchExpressions": [{"key": key, "operator": "DoesNotExist"}]})),
+        ];
+        for (text, json) in forms {
+            let (text_form, json_form) = (LabelSelector::parse(&text).unwrap(), LabelSelector::from_json(&json).unwrap());
+            prop_assert_eq!(text_form.matches(labels.as_object()), json_form.matches(labels.as_object()), "{}", text);
+        }
+    }
+
+    #[test]
+    fn quantities_keep_their_amount(text in r"[+-]?[0-9]{0,6}(\.[0-9]{0,4})?(|n|u|m|k|Ki|M|Mi|G|Gi|T|Ti|e[0-9]|E-?[0-9])") {
+        if let Some(written) = canonical_quantity(&text) {
+            prop_assert_eq!(Quantity::parse(&written), Quantity::parse(&text), "{} {}", &text, &written);
+            prop_assert_eq!(canonical_quantity(&written), Some(written));
+        }
+    }
+
+    #[test]
+    fn bodies_never_panic(bytes in vec(any::<u8>(), 0..64), text in r#"[\[\]{}:,"'&*!|> a\n-]{0,48}"#) {
+        for kind in ["application/json", "application/yaml", "application/vnd.kubernetes.protobuf", ""] {
+            let _ = parse_body(&bytes, kind);
+            let _ = parse_body(text.as_bytes(), kind);
+            let _ = parse_body(&[b"k8s\0", &bytes[..]].concat(), kind);
+        }
+    }
+
+    #[test]
     fn expressions_never_panic(text in r#"[a-c0-9.?:!&|<>=+*/%()\[\]{}"',-]{0,32}"#, object in any_json()) {
         if let Ok(program) = Program::compile(&text, &["a", "b", "c"]) {
             let value = untyped(&object);
@@ -156,13 +251,14 @@ proptest! {
     }
 }
 
-/// Writes and removes, now and then looks at what the watcher has.
+/// Writes and removes, now and then looks at what the watcher has; lists of earlier versions are what was listed then.
 async fn follow(steps: Vec<(usize, bool, bool)>) -> TestCaseResult {
     let home = tempfile::tempdir().unwrap();
     let pods: Arc<str> = "/pods".into();
     let store = Store::open(&home.path().join("db"), 6).unwrap();
     let mut watcher = store.watch(&pods, store.version());
     let mut known: BTreeMap<String, u64> = BTreeMap::new();
+    let mut past = vec![(store.version(), listed(&store))];
     for (index, (name, remove, look)) in steps.into_iter().enumerate() {
         let key = Key::new(&pods, "default", &format!("pod-{name}"));
         let expected = store.latest(&key).as_deref().map_or(0, crate::object::resource_version);
@@ -171,6 +267,13 @@ async fn follow(steps: Vec<(usize, bool, bool)>) -> TestCaseResult {
         } else {
             let object = json!({"metadata": {"name": format!("pod-{name}"), "namespace": "default"}, "n": index});
             store.put(key, expected, object).await.unwrap();
+        }
+        past.push((store.version(), listed(&store)));
+        for (version, then) in &past {
+            match store.list_at("/pods", None, *version) {
+                Ok(items) => prop_assert_eq!(&versions_of(&items), then),
+                Err(gone) => prop_assert!(*version < gone.oldest, "{} is remembered", version),
+            }
         }
         if !look {
             continue;
@@ -195,6 +298,9 @@ async fn follow(steps: Vec<(usize, bool, bool)>) -> TestCaseResult {
 }
 
 fn listed(store: &Store) -> BTreeMap<String, u64> {
-    let items = store.list("/pods", None).items;
+    versions_of(&store.list("/pods", None).items)
+}
+
+fn versions_of(items: &[Arc<Stored>]) -> BTreeMap<String, u64> {
     items.iter().map(|stored| (crate::object::name(&stored.object()).to_owned(), stored.version())).collect()
 }

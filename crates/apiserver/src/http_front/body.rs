@@ -54,3 +54,33 @@ pub fn parse(bytes: &[u8], media_type: &str) -> Result<(Value, Vec<String>), Sta
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_refused_and_costs_little() {
+        let deep = |open: &str, close: &str| open.repeat(100_000) + &close.repeat(100_000);
+        let bomb = (0..40).fold("a0: &a0 [x,x,x,x,x,x,x,x]\n".to_owned(), |text, n| {
+            let alias = format!("*a{n}");
+            text + &format!("a{}: &a{} [{}]\n", n + 1, n + 1, [alias.as_str(); 8].join(","))
+        });
+        for (text, kind) in [
+            ("{\"a\": ".to_owned(), "application/json"),
+            ("{\"a\": 1} {}".to_owned(), "application/json"),
+            ("a: [b".to_owned(), "application/yaml"),
+            ("a: b\n- c".to_owned(), "application/yaml"),
+            (deep("[", "]"), "application/json"),
+            (deep("{\"a\":", "}"), "application/json"),
+            (deep("[", "]"), "application/yaml"),
+            (bomb, "application/apply-patch+yaml"),
+            ("k8s\0\u{1}".to_owned(), "application/vnd.kubernetes.protobuf"),
+        ] {
+            let status = parse(text.as_bytes(), kind).expect_err(kind);
+            assert_eq!(status.code, 400, "{kind}: {}", status.message);
+            assert!(status.message.len() < 1000, "{kind}: {} bytes", status.message.len());
+        }
+        assert_eq!(parse(b"a", "text/plain").unwrap_err().code, 415);
+    }
+}

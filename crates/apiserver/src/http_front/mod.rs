@@ -28,6 +28,8 @@ use crate::{
     status::Status,
 };
 pub use accept::serve;
+#[cfg(test)]
+pub(crate) use body::parse as parse_body;
 use finish::Accepted;
 use metrics::Metrics;
 use path::Path;
