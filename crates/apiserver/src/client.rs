@@ -10,6 +10,7 @@ use crate::{
     engine::{Call, Engine, Item, ListResult, WatchFilter, WatchOptions, Watched, WriteOptions},
     gvr::Gvr,
     object::{self, Object},
+    selector::FieldSelector,
     status::Status,
 };
 pub use crate::{
@@ -216,9 +217,18 @@ impl Client {
 
     /// The changes after version `since` (as a list or an object gave it).
     pub async fn watch(&self, kind: &Gvr, namespace: Option<&str>, since: u64) -> Result<Watch, Status> {
+        self.watch_filtered(kind, namespace, since, WatchFilter::default())
+    }
+
+    fn watch_filtered(
+        &self,
+        kind: &Gvr,
+        namespace: Option<&str>,
+        since: u64,
+        filter: WatchFilter,
+    ) -> Result<Watch, Status> {
         let call = self.call("watch", kind, namespace.unwrap_or_default(), "")?;
-        let options = WatchOptions::Since(since);
-        let (watched, _) = self.engine.watch(&call, options, WatchFilter::default())?;
+        let (watched, _) = self.engine.watch(&call, WatchOptions::Since(since), filter)?;
         Ok(Watch { watched, pending: Vec::new().into_iter() })
     }
 
@@ -226,9 +236,20 @@ impl Client {
     /// `Bookmark` annotated `k8s.io/initial-events-end` after them, then the changes. Lists again
     /// by itself where it must, and tells what it missed meanwhile.
     pub fn watch_all(&self, kind: &Gvr) -> impl Stream<Item = Event> + Send + use<> {
+        self.follow(kind, FieldSelector::default())
+    }
+
+    /// The same for the objects of one name, in whatever namespace.
+    pub fn watch_named(&self, kind: &Gvr, name: &str) -> impl Stream<Item = Event> + Send + use<> {
+        self.follow(kind, FieldSelector::named(name))
+    }
+
+    fn follow(&self, kind: &Gvr, fields: FieldSelector) -> impl Stream<Item = Event> + Send + use<> {
         let follower = Follower {
             client: self.clone(),
             kind: kind.clone(),
+            fields,
+            failure: String::new(),
             known: BTreeMap::new(),
             watch: None,
             pending: std::collections::VecDeque::new(),
@@ -256,6 +277,9 @@ type Id = (String, String);
 struct Follower {
     client: Client,
     kind: Gvr,
+    fields: FieldSelector,
+    /// Why the last attempt to start failed; empty once one has not.
+    failure: String,
     /// What the consumer knows of, to tell it what vanished between a watch and the next list.
     known: BTreeMap<Id, Known>,
     watch: Option<Watch>,
@@ -287,11 +311,13 @@ impl Follower {
                 return Event { kind, object };
             }
             match &mut self.watch {
-                None => {
-                    if self.start().await.is_err() {
+                None => match self.start() {
+                    Ok(()) => self.failure.clear(),
+                    Err(status) => {
+                        self.tell(&status.message);
                         tokio::time::sleep(RETRY).await;
                     }
-                }
+                },
                 Some(watch) => match watch.next_item().await {
                     Ok(event) => self.pending.push_back(event),
                     Err(_) => self.watch = None,
@@ -312,9 +338,19 @@ impl Follower {
         }
     }
 
-    async fn start(&mut self) -> Result<(), Status> {
-        let list = self.client.list_items(&self.kind, None, &ListOptions::default())?;
-        let watch = self.client.watch(&self.kind, None, list.version).await?;
+    /// Says why there is nothing to see, once for each reason.
+    fn tell(&mut self, failure: &str) {
+        if self.failure != failure {
+            tracing::warn!(kind = %self.kind, error = failure, "cannot be watched; trying again");
+            failure.clone_into(&mut self.failure);
+        }
+    }
+
+    fn start(&mut self) -> Result<(), Status> {
+        let fields = self.fields.clone();
+        let list = self.client.list_items(&self.kind, None, &ListOptions { fields, ..ListOptions::default() })?;
+        let filter = WatchFilter { fields: self.fields.clone(), ..WatchFilter::default() };
+        let watch = self.client.watch_filtered(&self.kind, None, list.version, filter)?;
         let mut gone = self.known.clone();
         for item in list.items {
             let object = item.object();

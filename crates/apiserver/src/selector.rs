@@ -201,6 +201,11 @@ impl FieldSelector {
         Ok(Self { tests })
     }
 
+    /// Selects the objects of a name.
+    pub fn named(name: &str) -> Self {
+        Self { tests: vec![("metadata.name".to_owned(), name.to_owned(), true)] }
+    }
+
     /// The value that a field must have, where the selector says so.
     pub fn required(&self, field: &str) -> Option<&str> {
         self.tests.iter().find(|(key, _, equal)| key == field && *equal).map(|(_, value, _)| value.as_str())

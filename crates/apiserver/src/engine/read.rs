@@ -91,11 +91,16 @@ pub struct Watched {
 }
 
 impl WatchFilter {
-    fn shows(&self, namespace: &str, stored: &Stored) -> bool {
-        if self.namespace.as_deref().is_some_and(|wanted| wanted != namespace) {
-            return false;
-        }
-        // Most watches want everything; nothing needs decoding then.
+    fn shows(&self, (namespace, name): &(Arc<str>, Arc<str>), stored: &Stored) -> bool {
+        let of_another = |wanted: Option<&str>, found: &str| wanted.is_some_and(|wanted| wanted != found);
+        // What namespace and name rule out needs no decoding.
+        !of_another(self.namespace.as_deref(), namespace)
+            && !of_another(self.fields.required("metadata.name"), name)
+            && self.selects(stored)
+    }
+
+    fn selects(&self, stored: &Stored) -> bool {
+        // Most watches want everything; nothing needs decoding then either.
         if self.labels.is_empty() && self.fields.is_empty() {
             return true;
         }
@@ -123,7 +128,7 @@ impl Watched {
 
     fn event(&self, entry: &Entry) -> Option<(EventType, Item)> {
         let shown = |stored: &Arc<Stored>| Item::of(&self.resource, &self.version, stored);
-        let shows = |stored: &Stored| self.filter.shows(&entry.id.0, stored);
+        let shows = |stored: &Stored| self.filter.shows(&entry.id, stored);
         let was = entry.previous.as_deref().is_some_and(shows);
         let is = entry.kind != EntryKind::Deleted && shows(&entry.object);
         Some(match (was, is) {
@@ -275,8 +280,7 @@ impl Engine {
             WatchOptions::FromList => {
                 let snapshot = self.store.list(collection, filter.namespace.as_deref());
                 // The list is of the wanted namespace already.
-                let wanted = filter.namespace.clone().unwrap_or_default();
-                let shown = snapshot.items.iter().filter(|stored| filter.shows(&wanted, stored));
+                let shown = snapshot.items.iter().filter(|stored| filter.selects(stored));
                 let items = shown.map(|stored| Item::of(&call.resource, &call.version, stored)).collect();
                 (snapshot.version, items)
             }

@@ -93,7 +93,7 @@ impl Start {
         mut keys: impl FnMut(EventType, &Object) -> I + Send + 'static,
     ) {
         let queue = Arc::clone(queue);
-        follow(&mut self.tasks, &self.api.client, gvr, move |kind, object| {
+        follow(&mut self.tasks, self.api.client.watch_all(gvr), move |kind, object| {
             keys(kind, object).into_iter().for_each(|key| queue.add(key));
         });
     }
@@ -103,9 +103,11 @@ impl Start {
         let basics = self.start(NamespaceBasics::new(self.api.clone(), root_ca.to_owned()));
         self.feed(&basics, &gvr::NAMESPACES, |_, namespace| [Key::of(namespace)]);
         for (gvr, name) in [(&gvr::SERVICE_ACCOUNTS, DEFAULT_ACCOUNT), (&gvr::CONFIG_MAPS, ROOT_CA)] {
-            self.feed(&basics, gvr, move |kind, object| {
-                let changed = kind != EventType::Added && object.name() == name;
-                changed.then(|| Key::new("", object.namespace()))
+            let queue = Arc::clone(&basics);
+            follow(&mut self.tasks, self.api.client.watch_named(gvr, name), move |kind, object| {
+                if kind != EventType::Added {
+                    queue.add(Key::new("", object.namespace()));
+                }
             });
         }
         self.token_secrets(root_ca);
