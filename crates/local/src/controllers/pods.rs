@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use lateen_apiserver::{Object, Status, gvr};
 use serde_json::{Value, json};
 
-use super::api::OwnerKind;
+use super::api::{Api, OwnerKind};
 use super::object::{Meta, controller_ref};
+use crate::events::{Recorder, Type};
 
 /// A new pod by the template of the object that will own it.
 #[must_use]
@@ -54,8 +56,7 @@ pub fn ready_since(pod: &Value) -> Option<Timestamp> {
 
 /// How long until the pod has been ready for `min_ready` seconds; zero once it has been.
 /// `None` while it isn't ready.
-#[must_use]
-pub fn until_available(pod: &Value, min_ready: i64, now: Timestamp) -> Option<Duration> {
+fn until_available(pod: &Value, min_ready: i64, now: Timestamp) -> Option<Duration> {
     if !is_ready(pod) {
         return None;
     }
@@ -66,10 +67,44 @@ pub fn until_available(pod: &Value, min_ready: i64, now: Timestamp) -> Option<Du
     Some(Duration::from_secs(u64::try_from(min_ready - ready_for).unwrap_or(0)))
 }
 
+/// For how many seconds a pod of `owner` has to be ready before it counts as available.
+fn min_ready(owner: &Value) -> i64 {
+    owner.int("/spec/minReadySeconds").unwrap_or(0)
+}
+
+/// Whether a pod of `owner` has been ready for as long as its owner asks.
+#[must_use]
+pub fn is_available(owner: &Value, pod: &Value, now: Timestamp) -> bool {
+    until_available(pod, min_ready(owner), now).is_some_and(|wait| wait.is_zero())
+}
+
+/// When the next of `owner`'s pods becomes available with nothing else happening.
+#[must_use]
+pub fn until_next_available(owner: &Value, pods: &[Object], now: Timestamp) -> Option<Duration> {
+    let waits = pods.iter().filter_map(|pod| until_available(pod, min_ready(owner), now));
+    waits.filter(|wait| !wait.is_zero()).min()
+}
+
+/// Makes a pod of `owner`, whose events tell how that went.
+pub async fn create(api: &Api, events: &Recorder, owner: &Object, pod: Value) -> Result<Object, Status> {
+    let made = api.create(&gvr::PODS, pod).await;
+    match &made {
+        Ok(pod) => events.record(owner, Type::Normal, "SuccessfulCreate", &format!("Created pod: {}", pod.name())),
+        Err(error) => events.record(owner, Type::Warning, "FailedCreate", &format!("Error creating: {error}")),
+    }
+    made
+}
+
+/// Deletes a pod of `owner`, whose events tell of it.
+pub async fn delete(api: &Api, events: &Recorder, owner: &Object, pod: &Object) -> Result<(), Status> {
+    api.delete(&gvr::PODS, pod).await?;
+    events.record(owner, Type::Normal, "SuccessfulDelete", &format!("Deleted pod: {}", pod.name()));
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn a_pod_is_available_once_ready_long_enough() {

@@ -1,7 +1,6 @@
 //! ReplicaSets: so many pods of one template.
 
 use std::cmp::Reverse;
-use std::time::Duration;
 
 use jiff::Timestamp;
 use lateen_apiserver::{Object, Status, gvr};
@@ -12,7 +11,7 @@ use super::object::{Meta, set_condition};
 use super::pods;
 use super::queue::{Next, Reconcile};
 use crate::clock::{Clock, stamp};
-use crate::events::{Recorder, Type};
+use crate::events::Recorder;
 
 const OWNER: OwnerKind = OwnerKind { api_version: "apps/v1", kind: "ReplicaSet" };
 /// Pods made or deleted in one round, so that one huge set doesn't hold up the others.
@@ -41,45 +40,23 @@ impl ReplicaSets {
         let shown = status(set, &owned, result.as_ref().err(), now);
         self.api.set_status(&gvr::REPLICA_SETS, set, shown).await?;
         result?;
-        Ok(until_next_available(set, &owned, now).map_or(Next::Done, Next::After))
+        Ok(pods::until_next_available(set, &owned, now).map_or(Next::Done, Next::After))
     }
 
     async fn resize(&self, set: &Object, owned: &mut Vec<Object>) -> Result<(), Status> {
         let wanted = usize::try_from(wanted(set)).unwrap_or(0);
         if owned.len() < wanted {
             for _ in 0..(wanted - owned.len()).min(BURST) {
-                owned.push(self.create(set).await?);
+                owned.push(pods::create(&self.api, &self.events, set, pods::by_template(set, OWNER)).await?);
             }
         } else if owned.len() > wanted {
             let excess = (owned.len() - wanted).min(BURST);
             owned.sort_by_key(|pod| last_to_go(pod));
             let gone: Vec<Object> = owned.drain(..excess).collect();
             for pod in gone {
-                self.delete(set, &pod).await?;
+                pods::delete(&self.api, &self.events, set, &pod).await?;
             }
         }
-        Ok(())
-    }
-
-    async fn create(&self, set: &Object) -> Result<Object, Status> {
-        match self.api.create(&gvr::PODS, pods::by_template(set, OWNER)).await {
-            Ok(pod) => {
-                let text = format!("Created pod: {}", pod.name());
-                self.events.record(set, Type::Normal, "SuccessfulCreate", &text);
-                Ok(pod)
-            }
-            Err(status) => {
-                let text = format!("Error creating: {status}");
-                self.events.record(set, Type::Warning, "FailedCreate", &text);
-                Err(status)
-            }
-        }
-    }
-
-    async fn delete(&self, set: &Object, pod: &Object) -> Result<(), Status> {
-        self.api.delete(&gvr::PODS, pod).await?;
-        let text = format!("Deleted pod: {}", pod.name());
-        self.events.record(set, Type::Normal, "SuccessfulDelete", &text);
         Ok(())
     }
 }
@@ -126,17 +103,11 @@ fn last_to_go(pod: &Value) -> impl Ord + use<> {
     )
 }
 
-fn until_next_available(set: &Value, owned: &[Object], now: Timestamp) -> Option<Duration> {
-    let min_ready = set.int("/spec/minReadySeconds").unwrap_or(0);
-    owned.iter().filter_map(|pod| pods::until_available(pod, min_ready, now)).filter(|wait| !wait.is_zero()).min()
-}
-
 fn status(set: &Value, owned: &[Object], failure: Option<&Status>, now: Timestamp) -> Value {
-    let min_ready = set.int("/spec/minReadySeconds").unwrap_or(0);
     let template_labels = &set["spec"]["template"]["metadata"]["labels"];
     let count = |test: &dyn Fn(&Value) -> bool| owned.iter().filter(|p| test(p)).count();
     let labelled = count(&|p| super::selector::matches_map(template_labels, &p["metadata"]["labels"]));
-    let available = count(&|p| pods::until_available(p, min_ready, now).is_some_and(|wait| wait.is_zero()));
+    let available = count(&|p| pods::is_available(set, p, now));
     let mut status = json!({
         "replicas": owned.len(),
         "observedGeneration": set.int("/metadata/generation").unwrap_or(0),

@@ -72,21 +72,10 @@ impl DaemonSets {
                 );
                 self.events.record(set, Type::Warning, "FailedDaemonPod", &text);
             }
-            self.api.delete(&gvr::PODS, pod).await?;
-            self.events.record(set, Type::Normal, "SuccessfulDelete", &format!("Deleted pod: {}", pod.name()));
+            pods::delete(&self.api, &self.events, set, pod).await?;
         }
         for node in &plan.create {
-            match self.api.create(&gvr::PODS, self.pod(set, hash, node)).await {
-                Ok(pod) => {
-                    let text = format!("Created pod: {}", pod.name());
-                    self.events.record(set, Type::Normal, "SuccessfulCreate", &text);
-                }
-                Err(error) => {
-                    let text = format!("Error creating: {error}");
-                    self.events.record(set, Type::Warning, "FailedCreate", &text);
-                    return Err(error);
-                }
-            }
+            pods::create(&self.api, &self.events, set, self.pod(set, hash, node)).await?;
         }
         Ok(())
     }

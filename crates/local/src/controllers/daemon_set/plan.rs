@@ -69,8 +69,7 @@ pub fn plan(set: &Value, sample: &Value, nodes: &[Object], pods: &[Object], hash
         rollout.roll(&places, &mut plan);
     }
     plan.status = rollout.status(&places);
-    let waits = pods.iter().filter_map(|pod| pods::until_available(pod, rollout.min_ready(), now));
-    plan.look_again = waits.filter(|wait| !wait.is_zero()).min();
+    plan.look_again = pods::until_next_available(set, pods, now);
     plan
 }
 
@@ -92,12 +91,8 @@ fn node_of(pod: &Value) -> &str {
 }
 
 impl Rollout<'_> {
-    fn min_ready(&self) -> i64 {
-        self.set.int("/spec/minReadySeconds").unwrap_or(0)
-    }
-
     fn is_available(&self, pod: &Value) -> bool {
-        pods::until_available(pod, self.min_ready(), self.now).is_some_and(|wait| wait.is_zero())
+        pods::is_available(self.set, pod, self.now)
     }
 
     fn limit(&self, name: &str, of: usize, default: i64) -> usize {

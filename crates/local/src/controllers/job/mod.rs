@@ -57,22 +57,10 @@ impl Jobs {
             if !plan.counts_deleted {
                 self.release(pod).await?;
             }
-            self.api.delete(&gvr::PODS, pod).await?;
-            let text = format!("Deleted pod: {}", pod.name());
-            self.events.record(job, Type::Normal, "SuccessfulDelete", &text);
+            pods::delete(&self.api, &self.events, job, pod).await?;
         }
         for new in &plan.create {
-            match self.api.create(&gvr::PODS, pod(job, *new)).await {
-                Ok(pod) => {
-                    let text = format!("Created pod: {}", pod.name());
-                    self.events.record(job, Type::Normal, "SuccessfulCreate", &text);
-                }
-                Err(error) => {
-                    let text = format!("Error creating: {error}");
-                    self.events.record(job, Type::Warning, "FailedCreate", &text);
-                    return Err(error);
-                }
-            }
+            pods::create(&self.api, &self.events, job, pod(job, *new)).await?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 use self::plan::{Action, Revisions};
 use super::api::{Api, Key, OwnerKind};
 use super::object::Meta;
+use super::pods;
 use super::queue::{Next, Reconcile};
 use super::revisions::{self, History};
 use crate::clock::Clock;
@@ -53,7 +54,7 @@ impl StatefulSets {
         revisions::forget(&self.api, set, &history, &of_pods.chain(live).collect::<Vec<_>>()).await?;
         self.api.set_status(&gvr::STATEFUL_SETS, set, shown).await?;
         done?;
-        Ok(plan::look_again(set, &pods, now).map_or(Next::Done, Next::After))
+        Ok(pods::until_next_available(set, &pods, now).map_or(Next::Done, Next::After))
     }
 
     async fn act(&self, set: &Object, current: &Value, history: &History, action: Action) -> Result<(), Status> {

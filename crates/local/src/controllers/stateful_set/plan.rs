@@ -1,7 +1,5 @@
 //! What a StatefulSet needs next: a pure decision.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use lateen_apiserver::Object;
 use serde_json::{Value, json};
@@ -60,17 +58,6 @@ pub fn plan(set: &Value, pods: &[Object], revisions: Revisions<'_>, now: Timesta
     actions
 }
 
-/// After which time a pod becomes available with nothing else happening.
-#[must_use]
-pub fn look_again(set: &Value, pods: &[Object], now: Timestamp) -> Option<Duration> {
-    let waits = pods.iter().filter_map(|pod| pods::until_available(pod, min_ready(set), now));
-    waits.filter(|wait| !wait.is_zero()).min()
-}
-
-fn min_ready(set: &Value) -> i64 {
-    set.int("/spec/minReadySeconds").unwrap_or(0)
-}
-
 fn is_up(pod: &Value) -> bool {
     pod.text("/status/phase") == "Running" && pods::is_ready(pod)
 }
@@ -91,7 +78,7 @@ impl View<'_> {
     }
 
     fn is_available(&self, pod: &Value) -> bool {
-        is_up(pod) && pods::until_available(pod, min_ready(self.set), self.now).is_some_and(|wait| wait.is_zero())
+        is_up(pod) && pods::is_available(self.set, pod, self.now)
     }
 
     fn partition(&self) -> i64 {

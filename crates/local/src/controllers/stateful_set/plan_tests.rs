@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::*;
 
@@ -101,7 +101,7 @@ fn a_pod_counts_once_it_was_ready_long_enough() {
     let patient = set(2, json!({"minReadySeconds": 120}));
     let first = [pod(0, "ready", "db-new")];
     assert_eq!(acts(&patient, &first), [""; 0]);
-    assert_eq!(look_again(&patient, &first, at(100)), Some(Duration::from_secs(30)));
+    assert_eq!(pods::until_next_available(&patient, &first, at(100)), Some(Duration::from_secs(30)));
     let create = Action::Create { ordinal: 1, updated: true };
     assert!(plan(&patient, &first, BOTH, at(131)).contains(&create));
 }
