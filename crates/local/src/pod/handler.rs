@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 
@@ -156,8 +156,7 @@ pub(crate) async fn exec(
         let stderr = stdout.try_clone().map_err(|e| e.to_string())?;
         let mut running = exec::start(spec, vec![stdout.into(), stderr.into()]).await?;
         let reader = pipe::Receiver::from_owned_fd(out.into()).map_err(|e| e.to_string())?;
-        let mut said = Vec::new();
-        let _ = reader.take(MAX_ANSWER as u64).read_to_end(&mut said).await;
+        let said = head_of(reader).await;
         let status = running.child.wait().await.map_err(|e| e.to_string())?;
         Ok::<_, String>((status, said))
     };
@@ -169,10 +168,27 @@ pub(crate) async fn exec(
     }
 }
 
+/// The beginning of what somebody writes, once all is written: a pipe that closes early would end the writer.
+async fn head_of(mut writer: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut head = Vec::new();
+    let _ = (&mut writer).take(MAX_ANSWER as u64).read_to_end(&mut head).await;
+    let _ = tokio::io::copy(&mut writer, &mut tokio::io::sink()).await;
+    head
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+    use tokio::io::AsyncWriteExt;
+
+    #[tokio::test]
+    async fn a_command_may_say_more_than_is_kept() {
+        let (mut command, output) = tokio::io::duplex(1024);
+        let all_said = tokio::spawn(async move { command.write_all(&[b'x'; 5 * MAX_ANSWER]).await });
+        assert_eq!(head_of(output).await, [b'x'; MAX_ANSWER]);
+        all_said.await.unwrap().unwrap();
+    }
 
     #[test]
     fn ports_are_found_by_number_or_name() {
