@@ -18,6 +18,8 @@ pub(super) enum Problem {
     Taken,
     /// An ordinary user may not have it.
     NotPermitted,
+    /// `loadBalancerSourceRanges` leave out those who would connect.
+    Barred,
     /// The address is none of this machine's, or the like.
     Refused(i32),
 }
@@ -36,6 +38,7 @@ impl Problem {
         match self {
             Self::Taken => "lateen.dev/PortInUse",
             Self::NotPermitted => "lateen.dev/PortNotPermitted",
+            Self::Barred => "lateen.dev/SourceNotAllowed",
             Self::Refused(_) => "lateen.dev/PortRefused",
         }
     }
@@ -52,15 +55,18 @@ pub(super) fn explain(front: &Front, problem: Problem, holder: Option<&str>) -> 
             "an ordinary user can't listen on {at} ({protocol}): ports below \
              net.ipv4.ip_unprivileged_port_start are for root"
         ),
+        (Problem::Barred, _) => {
+            format!("nobody may connect to {at} ({protocol}): loadBalancerSourceRanges leave out {}", at.ip())
+        }
         (Problem::Refused(code), _) => {
             format!("this machine refuses to listen on {at} ({protocol}): {}", io::Error::from_raw_os_error(code))
         }
     };
     let instead = match front.purpose {
-        Purpose::LoadBalancer { node_port: Some(port) } => {
+        Purpose::LoadBalancer { node_port: Some(port), .. } => {
             format!("; the Service is reached at {} instead", SocketAddr::new(HOST, port))
         }
-        Purpose::LoadBalancer { node_port: None } => "; the Service is not reached from this machine".to_owned(),
+        Purpose::LoadBalancer { node_port: None, .. } => "; the Service is not reached from this machine".to_owned(),
         Purpose::NodePort => "; this nodePort is reached from pods only; choose another nodePort".to_owned(),
         Purpose::HostPort => "; this hostPort is reached from pods only".to_owned(),
     };
@@ -125,12 +131,14 @@ mod tests {
             l4: L4::Tcp,
             at: "127.0.0.1:80".parse().unwrap(),
             to: "10.244.0.1:30080".parse().unwrap(),
-            purpose: Purpose::LoadBalancer { node_port: Some(30080) },
+            purpose: Purpose::LoadBalancer { node_port: Some(30080), barred: false },
             owner: service("LoadBalancer", json!({})),
         };
         let text = explain(&front, Problem::of(&io::ErrorKind::PermissionDenied.into()), None);
         assert!(text.contains("ordinary user") && text.contains("reached at 127.0.0.1:30080 instead"), "{text}");
         let text = explain(&front, Problem::Taken, Some("Service default/other"));
         assert!(text.contains("belongs to Service default/other"), "{text}");
+        let text = explain(&front, Problem::Barred, None);
+        assert!(text.contains("loadBalancerSourceRanges leave out 127.0.0.1; the Service is reached at"), "{text}");
     }
 }

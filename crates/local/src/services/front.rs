@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use ipnet::IpNet;
 use lateen_apiserver::Object;
 use lateen_nft::L4;
 use serde_json::Value;
@@ -20,8 +21,13 @@ pub(super) const HOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub(super) enum Purpose {
     /// A `nodePort`.
     NodePort,
-    /// A port of a Service of type LoadBalancer; with the `nodePort` that leads there too.
-    LoadBalancer { node_port: Option<u16> },
+    /// A port of a Service of type LoadBalancer.
+    LoadBalancer {
+        /// The port that leads there too.
+        node_port: Option<u16>,
+        /// `loadBalancerSourceRanges` leave this machine out.
+        barred: bool,
+    },
     /// A container's `hostPort`.
     HostPort,
 }
@@ -43,6 +49,11 @@ impl Front {
     /// What tells sockets apart.
     pub(super) fn key(&self) -> (bool, SocketAddr) {
         (self.l4 == L4::Udp, self.at)
+    }
+
+    /// Whether nobody may connect there.
+    pub(super) fn is_barred(&self) -> bool {
+        matches!(self.purpose, Purpose::LoadBalancer { barred: true, .. })
     }
 }
 
@@ -71,6 +82,13 @@ pub(super) fn is_balanced(service: &Value) -> bool {
     service["spec"]["type"] == "LoadBalancer" && service.text("/spec/loadBalancerClass").is_empty()
 }
 
+/// Whether `loadBalancerSourceRanges` leave out the address that all clients of this machine have.
+fn is_barred(service: &Value) -> bool {
+    let ranges = service.items("/spec/loadBalancerSourceRanges");
+    let holds = |range: &Value| range.as_str().and_then(|text| text.trim().parse::<IpNet>().ok());
+    !ranges.is_empty() && !ranges.iter().filter_map(holds).any(|range| range.contains(&HOST))
+}
+
 fn of_service(service: &Object, slices: &ByService<'_>, node: &Node) -> Vec<Front> {
     if !matches!(service.text("/spec/type"), "NodePort" | "LoadBalancer") {
         return Vec::new();
@@ -92,7 +110,8 @@ fn of_service(service: &Object, slices: &ByService<'_>, node: &Node) -> Vec<Fron
         if let Some(number) = port_number(port, "port").filter(|_| is_balanced(service)) {
             let cluster = service.text("/spec/clusterIP").parse().ok().map(|ip: IpAddr| SocketAddr::new(ip, number));
             let to = node_port.map(|number| (*ip, number).into()).or(cluster);
-            fronts.extend(to.map(|to| front(number, to, Purpose::LoadBalancer { node_port })));
+            let purpose = Purpose::LoadBalancer { node_port, barred: is_barred(service) };
+            fronts.extend(to.map(|to| front(number, to, purpose)));
         }
     }
     fronts
@@ -158,6 +177,20 @@ mod tests {
         let mut other = balanced;
         other["loadBalancerClass"] = "example.com/other".into();
         assert_eq!(shown(other, true).len(), 1, "the load balancer is somebody else's business");
+    }
+
+    #[test]
+    fn source_ranges_let_this_machine_in_or_not() {
+        for (ranges, barred) in [
+            (json!(null), false),
+            (json!([]), false),
+            (json!(["10.0.0.0/8"]), true),
+            (json!(["10.0.0.0/8", " 127.0.0.0/8 "]), false),
+            (json!(["0.0.0.0/0"]), false),
+            (json!(["::/0"]), true),
+        ] {
+            assert_eq!(is_barred(&json!({"spec": {"loadBalancerSourceRanges": ranges}})), barred, "{ranges}");
+        }
     }
 
     #[test]

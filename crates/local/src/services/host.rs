@@ -88,7 +88,8 @@ impl Host {
             wanted.entry(front.key()).or_insert(front);
         }
         self.open.retain(|key, open| {
-            wanted.get(key).is_some_and(|front| front.to == open.to && front.owner.uid() == open.uid)
+            let same = |front: &&Front| front.to == open.to && front.owner.uid() == open.uid && !front.is_barred();
+            wanted.get(key).is_some_and(same)
         });
         let stated: HashSet<(Key, &str)> = fronts.iter().map(|f| (f.key(), f.owner.uid())).collect();
         self.problems.retain(|(key, uid), _| stated.contains(&(*key, uid.as_str())));
@@ -104,6 +105,7 @@ impl Host {
             // A Service whose port is its own nodePort, or a port named twice.
             Some((uid, _)) if uid == front.owner.uid() => return,
             Some((_, holder)) => Err((Problem::Taken, Some(holder))),
+            None if front.is_barred() => Err((Problem::Barred, None)),
             None => self.open_socket(front).await.map_err(|error| (Problem::of(&error), None)),
         };
         let place = (key, front.owner.uid().to_owned());
