@@ -71,6 +71,12 @@ impl Snapshot {
         addresses.iter().find_map(|address| self.pods.get(address)).map_or("", |pod| &pod.node)
     }
 
+    /// The labels that the pod `name` of `namespace` at one of `addresses` has by now, if it is known.
+    pub fn labels_of(&self, namespace: &str, name: &str, addresses: &[IpAddr]) -> Option<&BTreeMap<String, String>> {
+        let mut pods = addresses.iter().filter_map(|address| self.pods.get(address));
+        pods.find(|pod| pod.namespace == namespace && pod.name == name).map(|pod| &pod.labels)
+    }
+
     /// Where the workload at one of `addresses` is: as its pod says, else where its node is.
     pub fn locality_of(&self, addresses: &[IpAddr]) -> Locality {
         let Some(pod) = addresses.iter().find_map(|address| self.pods.get(address)) else {

@@ -48,8 +48,8 @@ impl Proxy {
         if view.locality.is_empty() {
             view.locality = snapshot.locality_of(&view.addresses);
         }
-        // Any outbound resource depends on the caller alone.
-        let caller = translate::projection(type_url::CLUSTER, "outbound", &view);
+        relabel(&mut view, snapshot);
+        let caller = caller(&view);
         Ok(Proxy {
             name: format!("{}.{}", view.pod, view.namespace),
             version: node_version(node),
@@ -93,8 +93,15 @@ impl Proxy {
     }
 
     /// Takes a newer publication: tells the session what may have changed for this proxy.
-    pub(super) fn advance(&mut self, from: u64, published: &Published, session: &mut Session) {
+    pub(super) fn advance(&mut self, from: u64, published: &Published, caches: &Caches, session: &mut Session) {
         let types: Vec<Arc<str>> = session.types().cloned().collect();
+        if relabel(&mut self.view, &published.snapshot) {
+            self.caller = caller(&self.view);
+            self.shared = caches.of(&self.caller);
+            self.own = Cache::default();
+            self.names.clear();
+            types.iter().for_each(|type_url| session.changed_all(type_url));
+        }
         for type_url in &types {
             if self.names_changed(type_url, from, published) {
                 self.names.remove(&**type_url);
@@ -193,6 +200,22 @@ impl Catalog for ProxyCatalog<'_> {
         }
         self.make(type_url, name, previous)
     }
+}
+
+/// What resources depend on that the proxy shares with others: any outbound one depends on the caller alone.
+fn caller(view: &ProxyView) -> Projection {
+    translate::projection(type_url::CLUSTER, "outbound", view)
+}
+
+/// Gives the view the labels that its pod has by now: the proxy only knows those of its start, and policies select it by
+/// the others too. Answers whether anything changed.
+fn relabel(view: &mut ProxyView, snapshot: &Snapshot) -> bool {
+    let labels = snapshot.labels_of(&view.namespace, &view.pod, &view.addresses);
+    let changed = labels.is_some_and(|labels| *labels != view.labels);
+    if let Some(labels) = labels.filter(|_| changed) {
+        view.labels.clone_from(labels);
+    }
+    changed
 }
 
 /// The version of the proxy's program.

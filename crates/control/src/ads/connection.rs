@@ -77,7 +77,7 @@ impl Connection {
         let gauge = Gauge::up(shared.clone(), status.version.clone());
         let guard = shared.clients.add(status);
         let mut session = Session::new(delta, ORDER, Limits::default());
-        proxy.advance(current.version, &current, &mut session);
+        proxy.advance(current.version, &current, &shared.caches, &mut session);
         let secrets = Permission::new(shared.access.clone(), identity);
         Ok(Connection { shared, published, current, session, proxy, secrets, guard, _gauge: gauge, sender })
     }
@@ -132,7 +132,7 @@ impl Connection {
         let next = self.published.borrow_and_update().clone();
         let waited = next.at.elapsed();
         self.shared.metrics.observe(&metrics::PILOT_PROXY_QUEUE_TIME, &[], waited);
-        self.proxy.advance(self.current.version, &next, &mut self.session);
+        self.proxy.advance(self.current.version, &next, &self.shared.caches, &mut self.session);
         self.current = next;
     }
 

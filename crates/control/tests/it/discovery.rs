@@ -136,6 +136,32 @@ async fn a_sidecar_follows_services_as_they_come_change_and_go() {
     until("the cluster goes", || version(&resources, type_url::CLUSTER, BACKEND).is_none()).await;
 }
 
+fn pod(labels: Value) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "web-1", "namespace": "shop", "labels": labels },
+        "spec": { "containers": [] }, "status": { "phase": "Running", "podIP": "10.0.0.9" },
+    })
+}
+
+#[tokio::test]
+async fn policies_select_a_pod_by_the_labels_that_it_has_by_now() {
+    let policy = json!({
+        "apiVersion": "security.istio.io/v1", "kind": "AuthorizationPolicy",
+        "metadata": { "name": "closed", "namespace": "shop" },
+        "spec": { "selector": { "matchLabels": { "open": "no" } } },
+    });
+    let istiod = TestIstiod::with(&[pod(json!({ "app": "web" })), policy]).await;
+    let mut tasks = JoinSet::new();
+    let (resources, _) = sidecar(&istiod, "shop/web", &mut tasks);
+    let inbound = || version(&resources, type_url::LISTENER, "virtualInbound");
+    until("the listener arrives", || inbound().is_some()).await;
+    let open = inbound();
+    istiod.put(pod(json!({ "app": "web", "open": "no" }))).await;
+    until("the policy takes hold", || inbound() != open).await;
+    istiod.put(pod(json!({ "app": "web" }))).await;
+    until("it lets go", || inbound() == open).await;
+}
+
 #[tokio::test]
 async fn status_shows_who_is_connected_and_in_sync() {
     let istiod = TestIstiod::with(&[service(), slice("10.0.0.5")]).await;
