@@ -6,6 +6,7 @@ pub mod keys;
 pub mod reads;
 pub mod resource;
 pub mod snapshot;
+pub mod status;
 pub mod store;
 pub mod topology;
 pub mod translate;

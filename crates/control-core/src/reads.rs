@@ -21,6 +21,8 @@ pub enum Fact {
     Endpoints(Hostname),
     /// Identities behind one service, and whether its endpoints accept mesh TLS.
     Accounts(Hostname),
+    /// Which Istio objects there are, and which of them cannot be read; only reports on them need it.
+    Declared,
     /// All VirtualServices.
     VirtualServices,
     /// DestinationRules for one host.

@@ -10,7 +10,7 @@ use axum::Router;
 use kube::Client;
 use lateen_xds::server::AdsServer;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
@@ -24,7 +24,7 @@ use crate::config::{Config, Listen};
 use crate::keys::{Fetcher, Keeper, Net};
 use crate::listener::Listener;
 use crate::metrics::{self, Metrics};
-use crate::state::{self, State};
+use crate::state::{self, Published, State};
 use crate::status::{self, Statuses};
 use crate::tls::Serving;
 use crate::webhook::{self, Injection};
@@ -169,6 +169,7 @@ impl Istiod {
         background.spawn(webhook::keep_registered(client.clone(), root, self.metrics.clone()));
         let Config { namespace, pod_name, .. } = &self.config;
         let (leads, election) = leader::elect(client.clone(), namespace, LEASE, pod_name, shutdown.clone());
+        background.spawn(status::judge(servers.published.clone(), self.statuses.clone(), leads.clone()));
         background.spawn(status::write(self.statuses.clone(), client, leads, self.metrics.clone()));
         let election = tokio::spawn(election);
         tracing::info!(version = self.config.version, "istiod is serving");
@@ -215,14 +216,15 @@ impl Istiod {
             clients,
             authority: self.authority.clone(),
             authenticator: self.callers.authenticator.clone(),
-            published,
+            published: published.clone(),
             ready: self.ready.clone(),
             started: self.started,
         });
         let names = self.config.server_names();
         let serving = Arc::new(Serving::new(&self.authority, &names)?);
         background.spawn(serving.clone().rotate(self.authority.clone(), names));
-        self.listen(&serving, self.grpc(shared), pages, shutdown).await
+        let (tasks, addresses) = self.listen(&serving, self.grpc(shared), pages, shutdown).await?;
+        Ok(Servers { tasks, addresses, published })
     }
 
     fn grpc(&self, shared: Arc<Shared>) -> Router {
@@ -238,7 +240,7 @@ impl Istiod {
         grpc: Router,
         pages: Arc<Pages>,
         shutdown: &CancellationToken,
-    ) -> anyhow::Result<Servers> {
+    ) -> anyhow::Result<(JoinSet<()>, Listen)> {
         let tls = serving.server_config()?;
         let listen = &self.config.listen;
         let webhooks = webhook::router(self.injection.clone(), self.metrics.clone());
@@ -256,13 +258,14 @@ impl Istiod {
         for listener in listeners {
             tasks.spawn(listener.serve(shutdown.clone()));
         }
-        Ok(Servers { tasks, addresses })
+        Ok((tasks, addresses))
     }
 }
 
 /// istiod's listeners at work.
 pub struct Servers {
     tasks: JoinSet<()>,
+    published: watch::Receiver<Arc<Published>>,
     /// Where they listen.
     pub addresses: Listen,
 }

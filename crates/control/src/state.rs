@@ -19,7 +19,7 @@ use crate::keys::{Fetched, Keeper};
 use crate::metrics::{self, Metrics};
 use crate::push::Debounce;
 use crate::source::{Event, Key, Kind, watched};
-use crate::status::Statuses;
+use crate::status::{self, Statuses};
 use crate::webhook::{Injection, InjectorMaps};
 
 /// Publications whose changes are remembered, for proxies that are behind.
@@ -249,6 +249,9 @@ impl State {
     async fn follow(&mut self, key: &Key, object: Option<&Value>) {
         if key.kind.reports() {
             self.followers.statuses.observe(key, object);
+            if key.kind.is_istio() && !key.kind.is_read() && object.is_some() {
+                status::disclaim(&self.followers.statuses, key);
+            }
         }
         match (key.kind.kind, key.name.as_str()) {
             ("ConfigMap", INJECTOR_CONFIG_MAP) => {

@@ -78,6 +78,11 @@ impl Kind {
         KINDS.iter().copied()
     }
 
+    /// Is it one of Istio's own kinds.
+    pub fn is_istio(self) -> bool {
+        self.group_and_name().0.ends_with(".istio.io")
+    }
+
     /// API group and name.
     pub fn group_and_name(self) -> (&'static str, &'static str) {
         KINDS.iter().find(|(kind, ..)| *kind == self).map_or(("", ""), |(_, group, name)| (group, name))

@@ -5,6 +5,8 @@ use lateen_mesh::Locality;
 use serde_json::Value;
 
 use super::metadata::Meta;
+use crate::inject::PROXY_CONTAINER;
+use crate::view::ProxyKind;
 
 /// A pod, as far as others talk to it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,6 +35,8 @@ pub struct Pod {
     pub ports: BTreeMap<String, u16>,
     /// All ports that its containers declare, without the sidecar's.
     pub container_ports: BTreeSet<u16>,
+    /// Its proxy, if it has one.
+    pub proxy: Option<ProxyKind>,
 }
 
 impl Pod {
@@ -61,6 +65,7 @@ pub(super) fn parse(object: Value) -> Result<Pod, String> {
         dns: Some((text("/spec/hostname"), text("/spec/subdomain"))).filter(|(h, s)| !h.is_empty() && !s.is_empty()),
         ports: container_ports(&object).filter_map(|(name, port)| Some((name?.to_owned(), port))).collect(),
         container_ports: container_ports(&object).map(|(_, port)| port).collect(),
+        proxy: proxy(&object),
         namespace: meta.namespace,
         name: meta.name,
         labels: meta.labels,
@@ -100,12 +105,26 @@ fn workload_name(object: &Value, meta: &Meta) -> String {
     }
 }
 
+fn containers(object: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["/spec/containers", "/spec/initContainers"];
+    lists.into_iter().filter_map(|path| object.pointer(path)?.as_array()).flatten()
+}
+
+fn is_proxy(container: &Value) -> bool {
+    container.get("name").and_then(Value::as_str) == Some(PROXY_CONTAINER)
+}
+
+/// What its proxy was started as.
+fn proxy(object: &Value) -> Option<ProxyKind> {
+    let container = containers(object).find(|c| is_proxy(c))?;
+    let mut arguments = container.get("args").and_then(Value::as_array).into_iter().flatten();
+    let router = arguments.any(|argument| argument.as_str() == Some("router"));
+    Some(if router { ProxyKind::Router } else { ProxyKind::Sidecar })
+}
+
 /// Names and numbers of the ports that containers declare; the sidecar's own are not meant for callers.
 fn container_ports(object: &Value) -> impl Iterator<Item = (Option<&str>, u16)> {
-    let lists = ["/spec/containers", "/spec/initContainers"];
-    let containers = lists.into_iter().filter_map(|path| object.pointer(path)?.as_array()).flatten();
-    let own = containers.filter(|c| c.get("name").and_then(Value::as_str) != Some("istio-proxy"));
-    own.filter_map(|c| c.get("ports")?.as_array()).flatten().filter_map(|p| {
+    containers(object).filter(|c| !is_proxy(c)).filter_map(|c| c.get("ports")?.as_array()).flatten().filter_map(|p| {
         let number = u16::try_from(p.get("containerPort")?.as_u64()?).ok()?;
         Some((p.get("name").and_then(Value::as_str), number))
     })

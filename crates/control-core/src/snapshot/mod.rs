@@ -15,13 +15,14 @@ mod visibility;
 pub use destination_rules::{DestinationRules, TrafficRule};
 pub use endpoints::{Endpoint, EndpointIndex, ServiceEndpoints};
 pub use peer_authentication::{MtlsMode, PeerAuthentications, WorkloadMtls};
-pub use policies::Policies;
+pub use policies::{Attached, Policies};
 pub use services::ServiceIndex;
 pub use sidecars::{EgressScope, Sidecars};
 pub use targets::ServiceTarget;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use lateen_api::istio as api;
@@ -30,9 +31,23 @@ use lateen_mesh::Locality;
 use crate::keys::KeySource;
 use crate::resource::{Config, Credential, Key, MeshConfig, Pod};
 
+/// Where wildcards are among sorted host names.
+const WILDCARDS: (Bound<&str>, Bound<&str>) = (Bound::Included("*"), Bound::Excluded("+"));
+
+/// An Istio object as it was last seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Declared {
+    /// Counts changes of its spec.
+    pub generation: i64,
+    /// Why it cannot be read, if it cannot; what was read of it before stays in force.
+    pub refused: Option<String>,
+}
+
 /// The state of the mesh at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
+    /// The Istio objects that there are.
+    pub declared: Arc<BTreeMap<Key, Declared>>,
     /// Settings of the mesh.
     pub mesh: Arc<MeshConfig>,
     /// Services by host, port and namespace.
@@ -47,6 +62,8 @@ pub struct Snapshot {
     pub virtual_services: Arc<Vec<Config<api::VirtualService>>>,
     /// What is not in effect of VirtualServices that delegate, and why.
     pub delegation_findings: Arc<BTreeMap<Key, Vec<String>>>,
+    /// VirtualServices without hosts, and those that delegate to each.
+    pub delegates: Arc<BTreeMap<Key, BTreeSet<Key>>>,
     /// Gateways, oldest first.
     pub gateways: Arc<Vec<Config<api::Gateway>>>,
     /// DestinationRules by namespace.

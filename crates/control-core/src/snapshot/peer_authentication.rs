@@ -30,13 +30,19 @@ impl PeerAuthentications {
         self.by_namespace.retain(|_, configs| !configs.is_empty());
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Config<api::PeerAuthentication>> {
+        self.by_namespace.values().flatten()
+    }
+
     fn in_namespace(&self, namespace: &str) -> &[Config<api::PeerAuthentication>] {
         self.by_namespace.get(namespace).map_or(&[], Vec::as_slice)
     }
 
-    fn for_namespace(&self, namespace: &str) -> Option<api::MutualTlsMode> {
-        let all = self.in_namespace(namespace).iter().find(|c| selector(c).is_none());
-        all.and_then(|c| mode(c.spec.mtls))
+    /// The policy for all workloads of a namespace, if it says anything.
+    fn for_namespace(&self, namespace: &str) -> Option<(&Config<api::PeerAuthentication>, api::MutualTlsMode)> {
+        let all = self.in_namespace(namespace).iter().find(|c| selector(c).is_none())?;
+        Some((all, mode(all.spec.mtls)?))
     }
 }
 
@@ -76,15 +82,8 @@ impl WorkloadMtls {
 impl Snapshot {
     /// What a workload accepts: its own policy, else its namespace's, else the mesh's, else PERMISSIVE.
     pub fn workload_mtls(&self, namespace: &str, workload: &BTreeMap<String, String>) -> WorkloadMtls {
-        let policies = &self.peer_authentications;
-        let root = self.mesh.root_namespace();
         let inherited = self.namespace_mtls(namespace);
-        let own = policies
-            .in_namespace(namespace)
-            .iter()
-            .filter(|_| namespace != root)
-            .find(|c| selector(c).is_some_and(|s| labels::contains_all(workload, s)));
-        let Some(own) = own else {
+        let Some(own) = self.selecting_peer_authentication(namespace, workload) else {
             return WorkloadMtls { default: inherited, ports: BTreeMap::new() };
         };
         let default = mode(own.spec.mtls).map_or(inherited, effective);
@@ -98,10 +97,37 @@ impl Snapshot {
 
     /// What workloads of a namespace accept that no policy of their own is for.
     pub fn namespace_mtls(&self, namespace: &str) -> MtlsMode {
+        self.inherited_peer_authentication(namespace).map_or(MtlsMode::Permissive, |(_, mode)| effective(mode))
+    }
+
+    /// The policies that say what a workload accepts: its own, and that of its namespace or of the mesh where that
+    /// leaves something open.
+    pub fn peer_authentications_for(
+        &self,
+        namespace: &str,
+        workload: &BTreeMap<String, String>,
+    ) -> Vec<&Config<api::PeerAuthentication>> {
+        let own = self.selecting_peer_authentication(namespace, workload);
+        let inherits = own.is_none_or(|own| mode(own.spec.mtls).is_none());
+        let inherited = self.inherited_peer_authentication(namespace).filter(|_| inherits);
+        own.into_iter().chain(inherited.map(|(policy, _)| policy)).collect()
+    }
+
+    fn selecting_peer_authentication(
+        &self,
+        namespace: &str,
+        workload: &BTreeMap<String, String>,
+    ) -> Option<&Config<api::PeerAuthentication>> {
+        let mut all = self.peer_authentications.in_namespace(namespace).iter();
+        all.find(|c| selector(c).is_some_and(|s| labels::contains_all(workload, s)))
+            .filter(|_| namespace != self.mesh.root_namespace())
+    }
+
+    fn inherited_peer_authentication(
+        &self,
+        namespace: &str,
+    ) -> Option<(&Config<api::PeerAuthentication>, api::MutualTlsMode)> {
         let policies = &self.peer_authentications;
-        policies
-            .for_namespace(namespace)
-            .or_else(|| policies.for_namespace(self.mesh.root_namespace()))
-            .map_or(MtlsMode::Permissive, effective)
+        policies.for_namespace(namespace).or_else(|| policies.for_namespace(self.mesh.root_namespace()))
     }
 }

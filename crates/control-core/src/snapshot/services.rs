@@ -3,6 +3,7 @@ use std::sync::Arc;
 
 use lateen_mesh::Hostname;
 
+use super::WILDCARDS;
 use crate::resource::{Registry, Service};
 
 /// Services by host, port and namespace.
@@ -48,6 +49,20 @@ impl ServiceIndex {
     /// All services, by host.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Service>> {
         self.by_host.values().flatten()
+    }
+
+    /// The hosts among them that are wildcards.
+    pub fn wildcards(&self) -> impl Iterator<Item = &Hostname> {
+        self.by_host.range::<str, _>(WILDCARDS).map(|(host, _)| host)
+    }
+
+    /// Is there a service that has a host in common with `host` and is so.
+    pub fn any_matching(&self, host: &Hostname, is_so: impl Fn(&Service) -> bool) -> bool {
+        let of = |own: &Hostname| self.of_host(own).iter().any(|service| is_so(service));
+        if host.is_wildcard() {
+            return self.hosts().any(|own| host.matches(own) && of(own));
+        }
+        of(host) || self.wildcards().any(|own| own.matches(host) && of(own))
     }
 
     /// Services that have a port of this number.

@@ -20,6 +20,11 @@ impl Sidecars {
         self.by_namespace.retain(|_, configs| !configs.is_empty());
     }
 
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Config<api::Sidecar>> {
+        self.by_namespace.values().flatten()
+    }
+
     fn without_selector(&self, namespace: &str) -> Option<&Config<api::Sidecar>> {
         self.by_namespace.get(namespace)?.iter().find(|s| selector(s).is_none())
     }

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::keys::KeySource;
 use crate::reads::{Changes, Fact};
 use crate::resource::{self, Config, Key, Kind, MeshConfig, ParseError, Pod, Resource, Service, services_of_entry};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Declared, Snapshot};
 
 /// One event of a watch.
 #[derive(Clone, Debug)]
@@ -51,22 +51,13 @@ impl Store {
     pub fn apply(&mut self, event: Event) -> Changes {
         let mut changes = Changes::default();
         match event {
-            Event::Apply(object) => match resource::parse(object) {
-                Ok((key, parsed)) => {
-                    self.refused.remove(&key);
-                    if self.objects.get(&key) != Some(&parsed) {
-                        let old = self.objects.insert(key.clone(), parsed);
-                        self.update(&key, old, &mut changes);
-                    }
-                }
-                Err(ParseError::Malformed { key, reason }) => {
-                    self.refused.insert(key.clone(), reason.clone());
-                    changes.refused.push((key, reason));
-                }
-                Err(ParseError::UnknownKind { .. }) => {}
-            },
+            Event::Apply(object) => {
+                let generation = object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or_default();
+                self.read(resource::parse(object), generation, &mut changes);
+            }
             Event::Delete(key) => {
                 self.refused.remove(&key);
+                self.declare(&key, None, &mut changes);
                 if let Some(old) = self.objects.remove(&key) {
                     self.update(&key, Some(old), &mut changes);
                 }
@@ -83,6 +74,39 @@ impl Store {
             }
         }
         changes
+    }
+
+    /// Takes in what was read of an object.
+    fn read(&mut self, parsed: Result<(Key, Resource), ParseError>, generation: i64, changes: &mut Changes) {
+        match parsed {
+            Ok((key, parsed)) => {
+                self.refused.remove(&key);
+                self.declare(&key, Some(Declared { generation, refused: None }), changes);
+                if self.objects.get(&key) != Some(&parsed) {
+                    let old = self.objects.insert(key.clone(), parsed);
+                    self.update(&key, old, changes);
+                }
+            }
+            Err(ParseError::Malformed { key, reason }) => {
+                self.refused.insert(key.clone(), reason.clone());
+                self.declare(&key, Some(Declared { generation, refused: Some(reason.clone()) }), changes);
+                changes.refused.push((key, reason));
+            }
+            Err(ParseError::UnknownKind { .. }) => {}
+        }
+    }
+
+    /// Notes that an Istio object is there, or is gone.
+    fn declare(&mut self, key: &Key, now: Option<Declared>, changes: &mut Changes) {
+        if !key.kind.is_istio() || self.state.declared.get(key) == now.as_ref() {
+            return;
+        }
+        let all = Arc::make_mut(&mut self.state.declared);
+        match now {
+            Some(now) => drop(all.insert(key.clone(), now)),
+            None => drop(all.remove(key)),
+        }
+        changes.add(Fact::Declared);
     }
 
     /// The state now. Cheap; indexes are shared with later snapshots until they change.
@@ -202,7 +226,7 @@ impl Store {
 
     fn update_destination_rules(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
         let all = self.configs(key, Resource::destination_rule);
-        Arc::make_mut(&mut self.state.destination_rules).replace(&key.namespace, &all);
+        Arc::make_mut(&mut self.state.destination_rules).replace(&key.namespace, all);
         for rule in old.iter().chain(self.objects.get(key)) {
             let Resource::DestinationRule(rule) = rule else {
                 continue;

@@ -94,7 +94,7 @@ fn a_broken_object_harms_only_itself() {
     };
     store.apply(Event::Apply(vs(json!("1s"))));
     let changes = store.apply(Event::Apply(vs(json!(1))));
-    assert!(changes.is_empty());
+    assert_eq!(facts(&changes), [Fact::Declared], "only its own status tells of it");
     assert_eq!(changes.refused.len(), 1);
     assert_eq!(store.snapshot().virtual_services[0].spec.http[0].timeout.as_deref(), Some("1s"));
     store.apply(Event::Apply(vs(json!("2s"))));

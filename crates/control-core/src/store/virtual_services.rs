@@ -1,6 +1,6 @@
 //! VirtualServices in force: those with delegates are merged when either side changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lateen_api::istio as api;
@@ -20,6 +20,11 @@ impl Store {
             touched.extend(self.roots_of(key));
         }
         touched.iter().for_each(|key| self.put_virtual_service(key));
+        let delegated = |c: &Config<api::VirtualService>| delegation::delegates(&c.spec);
+        let was_root = old.and_then(Resource::virtual_service).is_some_and(delegated);
+        if was_delegate || is_delegate || was_root || self.virtual_service(key).is_some_and(delegated) {
+            self.update_delegates();
+        }
         changes.add(Fact::VirtualServices);
     }
 
@@ -30,6 +35,23 @@ impl Store {
             roots.iter().for_each(|key| self.put_virtual_service(key));
             changes.add(Fact::VirtualServices);
         }
+    }
+
+    /// Notes who delegates to whom.
+    fn update_delegates(&mut self) {
+        let all = self.of_kind(Kind::VirtualService).filter_map(|(key, r)| Some((key, r.virtual_service()?)));
+        let delegates = all.filter(|(_, config)| delegation::is_delegate(&config.spec));
+        let mut delegates: BTreeMap<Key, BTreeSet<Key>> =
+            delegates.map(|(key, _)| (key.clone(), BTreeSet::new())).collect();
+        for (key, config) in self.roots() {
+            for delegate in config.spec.http.iter().filter_map(|route| route.delegate.as_ref()) {
+                let (namespace, name) = delegation::target(delegate, &config.meta.namespace);
+                if let Some(roots) = delegates.get_mut(&Key::new(Kind::VirtualService, namespace, name)) {
+                    roots.insert(key.clone());
+                }
+            }
+        }
+        self.state.delegates = Arc::new(delegates);
     }
 
     fn virtual_service(&self, key: &Key) -> Option<&Config<api::VirtualService>> {

@@ -9,7 +9,7 @@ mod authentication;
 mod authorization;
 mod cluster;
 mod endpoint;
-mod gateway;
+pub(crate) mod gateway;
 mod http;
 mod listener;
 pub mod locality;
@@ -34,7 +34,10 @@ use crate::reads::{Fact, ReadSet};
 use crate::snapshot::Snapshot;
 use crate::view::ProxyView;
 
+pub(crate) use authorization::has_provider;
 pub use name::ClusterName;
+pub(crate) use route::{applies_to_mesh, hosts};
+pub(crate) use scope::Scope;
 
 /// One resource and what it was made from.
 #[derive(Clone, Debug, PartialEq)]

@@ -87,6 +87,11 @@ impl Kind {
         }
     }
 
+    /// Whether translation reads it.
+    pub fn is_read(&self) -> bool {
+        resource::Kind::find(self.group, self.kind).is_some()
+    }
+
     /// Whether istiod writes the status of such objects.
     pub fn reports(&self) -> bool {
         self.is_istio() || self.group == GATEWAY_API
@@ -98,7 +103,8 @@ impl Kind {
     }
 }
 
-/// The kinds to watch: those that translation reads.
+/// The kinds to watch: those that translation reads, and those of Istio's whose objects are told that they have no
+/// effect.
 pub fn watched() -> impl Iterator<Item = &'static Kind> {
-    KINDS.iter().filter(|kind| resource::Kind::find(kind.group, kind.kind).is_some())
+    KINDS.iter().filter(|kind| kind.is_istio() || kind.is_read())
 }

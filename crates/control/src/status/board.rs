@@ -110,6 +110,21 @@ impl Statuses {
         }
     }
 
+    /// Is it known how to make the status of this object; true for one that is not there.
+    pub fn cares_for(&self, key: &Key) -> bool {
+        self.board.lock().objects.get(key).is_none_or(|entry| entry.make.is_some())
+    }
+
+    /// Leaves all objects alone from now on.
+    pub fn forget(&self) {
+        let mut board = self.board.lock();
+        board.queue.clear();
+        for entry in board.objects.values_mut() {
+            entry.make = None;
+            entry.due = None;
+        }
+    }
+
     /// Waits until there may be something to write.
     pub(super) async fn changed(&self) {
         self.changed.notified().await;

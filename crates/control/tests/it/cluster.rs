@@ -15,7 +15,8 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-struct Cluster {
+/// An API server with Lateen installed.
+pub struct Cluster {
     client: Client,
     _home: tempfile::TempDir,
     _server: tokio::task::JoinHandle<()>,
@@ -23,7 +24,7 @@ struct Cluster {
 
 impl Cluster {
     /// An API server with Lateen installed, as `lateen up` does it.
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let home = tempfile::tempdir().unwrap();
         let server = Server::open(lateen_apiserver::Config::new(home.path())).await.unwrap();
@@ -42,7 +43,7 @@ impl Cluster {
         cluster
     }
 
-    fn api(&self, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
+    pub fn api(&self, api_version: &str, kind: &str, namespace: Option<&str>) -> Api<DynamicObject> {
         let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
         match namespace {
@@ -51,7 +52,7 @@ impl Cluster {
         }
     }
 
-    async fn create(&self, object: Value) {
+    pub async fn create(&self, object: Value) {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
         let api = self.api(&version, &kind, object["metadata"]["namespace"].as_str());
@@ -64,9 +65,14 @@ impl Cluster {
         }
     }
 
-    async fn istiod(&self) -> DropGuard {
+    pub async fn istiod(&self) -> DropGuard {
+        self.istiod_of_pod("istiod-0").await
+    }
+
+    pub async fn istiod_of_pod(&self, pod: &str) -> DropGuard {
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let mut config = Config::resolve("1.2.3", |_| None);
+        config.pod_name = pod.to_owned();
         config.listen = Listen { grpc: free, tls_grpc: free, webhook: free, monitoring: free, health: free };
         let shutdown = CancellationToken::new();
         let serving = lateen_control::serve(config, self.client.clone(), shutdown.clone());
@@ -75,7 +81,13 @@ impl Cluster {
     }
 
     /// Waits until `path` in the object is as wanted; answers the value there.
-    async fn until(&self, api: &Api<DynamicObject>, name: &str, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub async fn until(
+        &self,
+        api: &Api<DynamicObject>,
+        name: &str,
+        path: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         for _ in 0..2000 {
             if let Ok(Some(object)) = api.get_opt(name).await {
                 let value = serde_json::to_value(object).unwrap();

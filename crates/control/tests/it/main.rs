@@ -5,4 +5,5 @@ mod certificates;
 mod cluster;
 mod discovery;
 mod istiod;
+mod status;
 mod webhooks;

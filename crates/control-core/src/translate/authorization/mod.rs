@@ -34,6 +34,11 @@ const DRY_RUN: &str = "istio.io/dry-run";
 
 pub use condition::{any_of_it, claim_matcher};
 
+/// Is there an external authorizer of this name that can be asked.
+pub fn has_provider(name: &str, snapshot: &Snapshot, reads: &mut ReadSet) -> bool {
+    provider::find(name, snapshot, reads).is_some()
+}
+
 type Policy = Config<AuthorizationPolicy>;
 
 /// What is enforced for the traffic to one workload.

@@ -138,7 +138,7 @@ pub fn ports<'a>(view: &ProxyView, snapshot: &'a Snapshot, reads: &mut ReadSet) 
 }
 
 /// The services in front of a proxy through which a Gateway's ports are reached.
-enum Front<'t> {
+pub enum Front<'t> {
     /// Any of them.
     Any(&'t [ServiceTarget]),
     /// Only these.
@@ -147,7 +147,7 @@ enum Front<'t> {
 
 impl<'t> Front<'t> {
     /// `None` if the Gateway is not for this proxy.
-    fn of(gateway: &Config<api::Gateway>, view: &ProxyView, targets: &'t [ServiceTarget]) -> Option<Self> {
+    pub fn of(gateway: &Config<api::Gateway>, view: &ProxyView, targets: &'t [ServiceTarget]) -> Option<Self> {
         if let Some(names) = gateway.meta.annotations.get(SERVICES) {
             let named = |t: &&ServiceTarget| {
                 t.service.namespace() == gateway.meta.namespace

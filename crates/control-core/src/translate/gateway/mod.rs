@@ -7,7 +7,9 @@ mod route;
 mod stream;
 mod tls;
 
+pub use host::{ServerHost, shared};
 pub use listener::listener;
+pub use merge::{Front, ports};
 pub use route::route_configuration;
 
 use std::collections::BTreeSet;
