@@ -3,6 +3,7 @@
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::core::DynamicObject;
+use lateen_control_core::install::{INJECTOR_WEBHOOK, VALIDATOR_WEBHOOK};
 use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
@@ -20,12 +21,27 @@ fn says(reason: &'static str) -> impl Fn(&Value) -> bool {
     move |condition| condition["type"] == "InEffect" && condition["reason"] == reason
 }
 
+/// A cluster whose API server does not ask istiod about objects: nothing leads it there.
+async fn start() -> Cluster {
+    let cluster = Cluster::start().await;
+    for (kind, name) in
+        [("ValidatingWebhookConfiguration", VALIDATOR_WEBHOOK), ("MutatingWebhookConfiguration", INJECTOR_WEBHOOK)]
+    {
+        let api = cluster.api("admissionregistration.k8s.io/v1", kind, None);
+        api.delete(name, &Default::default()).await.unwrap();
+    }
+    cluster
+}
+
 async fn version(api: &Api<DynamicObject>, name: &str) -> String {
     api.get(name).await.unwrap().metadata.resource_version.unwrap()
 }
 
 /// A gateway's pod that runs.
 async fn run_gateway(cluster: &Cluster) {
+    let account = json!({ "apiVersion": "v1", "kind": "ServiceAccount",
+        "metadata": { "name": "default", "namespace": "default" } });
+    cluster.create(account).await;
     cluster
         .create(json!({ "apiVersion": "v1", "kind": "Pod",
             "metadata": { "name": "edge", "namespace": "default", "labels": { "app": "edge" } },
@@ -38,7 +54,7 @@ async fn run_gateway(cluster: &Cluster) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn objects_say_whether_they_are_in_effect() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let _istiod = cluster.istiod().await;
     cluster.create(virtual_service("web", "edge")).await;
     let services = cluster.api(NETWORKING, "VirtualService", Some("default"));
@@ -73,7 +89,7 @@ async fn objects_say_whether_they_are_in_effect() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kinds_without_effect_say_so() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let _istiod = cluster.istiod().await;
     let version = "networking.istio.io/v1alpha3";
     cluster
@@ -87,7 +103,7 @@ async fn kinds_without_effect_say_so() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_istiod_takes_over_at_once() {
-    let cluster = Cluster::start().await;
+    let cluster = start().await;
     let leases = cluster.api("coordination.k8s.io/v1", "Lease", Some("istio-system"));
     let holder = |name: &'static str| move |holder: &Value| holder == name;
     let first = cluster.istiod_of_pod("istiod-0").await;
