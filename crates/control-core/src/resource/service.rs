@@ -21,6 +21,8 @@ pub struct Service {
     pub hostname: Hostname,
     /// The object it comes from.
     pub source: Key,
+    /// Further ServiceEntries that add ports and endpoints to it.
+    pub parts: Vec<Key>,
     /// Kubernetes or external.
     pub registry: Registry,
     /// Ports that the mesh proxies; UDP is left out.
@@ -120,6 +122,28 @@ impl Service {
         &self.source.name
     }
 
+    /// The objects that it comes from.
+    pub fn sources(&self) -> impl Iterator<Item = &Key> {
+        std::iter::once(&self.source).chain(&self.parts)
+    }
+
+    /// Are `self` and `other`, which have one host, one service with the ports of both. As in Istio they are when all
+    /// but the ports is the same.
+    pub fn is_one_with(&self, other: &Self) -> bool {
+        self.namespace() == other.namespace()
+            && self.registry == other.registry
+            && self.resolution == other.resolution
+            && self.export_to == other.export_to
+            && self.selector == other.selector
+    }
+
+    /// Takes the ports of `other` that it hasn't.
+    pub fn absorb(&mut self, other: &Self) {
+        let new: Vec<ServicePort> = other.ports.iter().filter(|p| self.port(p.number).is_none()).cloned().collect();
+        self.ports.extend(new);
+        self.parts.extend(other.sources().cloned());
+    }
+
     /// Has it no virtual address, so that clients connect to its endpoints directly.
     pub fn is_headless(&self) -> bool {
         self.registry == Registry::Kubernetes && self.resolution == Resolution::Passthrough
@@ -147,6 +171,7 @@ pub(super) fn parse(object: Value) -> Result<Service, String> {
     Ok(Service {
         hostname: Hostname::new(&format!("{}.{}.svc.cluster.local", meta.name, meta.namespace)),
         source: Key::new(Kind::Service, &meta.namespace, &meta.name),
+        parts: Vec::new(),
         registry: Registry::Kubernetes,
         ports: ports.filter_map(port).collect(),
         addresses: addresses(&spec, cluster_ip),

@@ -12,6 +12,7 @@ pub fn services_of_entry(entry: &Config<ServiceEntry>) -> Vec<Service> {
     let service = |host: &String| Service {
         hostname: Hostname::new(host),
         source: Key::new(Kind::ServiceEntry, &entry.meta.namespace, &entry.meta.name),
+        parts: Vec::new(),
         registry: Registry::External,
         ports: ports.clone(),
         addresses: spec.addresses.clone(),

@@ -17,7 +17,7 @@ pub use endpoints::{Endpoint, EndpointIndex, ServiceEndpoints};
 pub use peer_authentication::{MtlsMode, PeerAuthentications, WorkloadMtls};
 pub use policies::{Attached, Policies};
 pub use services::ServiceIndex;
-pub use sidecars::{EgressScope, Sidecars};
+pub use sidecars::{EgressListener, EgressScope, Sidecars};
 pub use targets::ServiceTarget;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -27,6 +27,7 @@ impl ServiceIndex {
             return;
         }
         services.sort_by(|a, b| order(a).cmp(&order(b)));
+        let services = united(services);
         for service in &services {
             for port in &service.ports {
                 self.by_port.entry(port.number).or_default().insert(host.clone());
@@ -65,10 +66,9 @@ impl ServiceIndex {
         of(host) || self.wildcards().any(|own| own.matches(host) && of(own))
     }
 
-    /// Services that have a port of this number.
-    pub fn with_port(&self, port: u16) -> impl Iterator<Item = &Arc<Service>> {
-        let hosts = self.by_port.get(&port).into_iter().flatten();
-        hosts.flat_map(|h| self.of_host(h)).filter(move |s| s.port(port).is_some())
+    /// The hosts that have a service with a port of this number.
+    pub fn hosts_with_port(&self, port: u16) -> impl Iterator<Item = &Hostname> {
+        self.by_port.get(&port).into_iter().flatten()
     }
 
     /// Services of a namespace.
@@ -79,7 +79,31 @@ impl ServiceIndex {
 }
 
 fn order(service: &Service) -> (bool, &str, &str, &str) {
-    (service.registry != Registry::Kubernetes, &service.created, service.namespace(), service.name())
+    (service.registry != Registry::Kubernetes, &service.created, service.name(), service.namespace())
+}
+
+/// Services of one host in order; those that are one become one.
+fn united(services: Vec<Arc<Service>>) -> Vec<Arc<Service>> {
+    let mut all: Vec<Arc<Service>> = Vec::new();
+    for service in services {
+        match all.iter_mut().find(|first| first.is_one_with(&service)) {
+            Some(first) => Arc::make_mut(first).absorb(&service),
+            None => all.push(service),
+        }
+    }
+    all
+}
+
+impl FromIterator<Arc<Service>> for ServiceIndex {
+    fn from_iter<I: IntoIterator<Item = Arc<Service>>>(services: I) -> Self {
+        let mut by_host: BTreeMap<Hostname, Vec<Arc<Service>>> = BTreeMap::new();
+        for service in services {
+            by_host.entry(service.hostname.clone()).or_default().push(service);
+        }
+        let mut index = Self::default();
+        by_host.into_iter().for_each(|(host, services)| index.replace(&host, services));
+        index
+    }
 }
 
 fn remove<K: Ord + Clone + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(

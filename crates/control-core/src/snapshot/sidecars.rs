@@ -5,7 +5,7 @@ use lateen_api::istio as api;
 use lateen_mesh::{Hostname, labels};
 
 use super::Snapshot;
-use crate::resource::Config;
+use crate::resource::{Config, Service};
 
 /// Sidecars by namespace, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -60,29 +60,66 @@ impl EgressScope {
         Self { sidecar: restricting.map(|s| s.spec.clone()), namespace: namespace.to_owned() }
     }
 
-    /// Is `host` of an object in `namespace` in reach on `port`.
-    pub fn includes(&self, namespace: &str, host: &Hostname, port: Option<u16>) -> bool {
-        let Some(sidecar) = &self.sidecar else {
-            return true;
-        };
-        sidecar.egress.iter().any(|listener| {
-            let listener_port = listener.port.as_ref().map(|p| p.number);
-            let right_port = match (listener_port, port) {
-                (Some(own), Some(asked)) => own == u32::from(asked),
-                _ => true,
-            };
-            right_port && listener.hosts.iter().any(|entry| self.entry_includes(entry, namespace, host))
-        })
+    /// Is not everything in reach.
+    pub fn restricts(&self) -> bool {
+        self.sidecar.is_some()
     }
 
-    fn entry_includes(&self, entry: &str, namespace: &str, host: &Hostname) -> bool {
-        let (ns, dns) = entry.split_once('/').unwrap_or(("*", entry));
-        let right_namespace = match ns {
+    /// Is `host` of an object in `namespace` in reach on `port`.
+    pub fn includes(&self, namespace: &str, host: &Hostname, port: Option<u16>) -> bool {
+        !self.restricts()
+            || self
+                .listeners()
+                .any(|listener| port.is_none_or(|port| listener.leaves(port)) && listener.imports(namespace, host))
+    }
+
+    /// The listeners of the Sidecar, if it restricts.
+    pub fn listeners(&self) -> impl Iterator<Item = EgressListener<'_>> {
+        let all = self.sidecar.iter().flat_map(|sidecar| &sidecar.egress);
+        all.map(|spec| EgressListener { spec, namespace: &self.namespace })
+    }
+}
+
+/// One egress listener of a Sidecar.
+#[derive(Clone, Copy, Debug)]
+pub struct EgressListener<'a> {
+    spec: &'a api::IstioEgressListener,
+    /// Namespace of the workload.
+    namespace: &'a str,
+}
+
+impl EgressListener<'_> {
+    /// Does it import `host` of an object in `namespace`. What it excludes (`~/host`, `~namespace/host`) it doesn't.
+    pub fn imports(&self, namespace: &str, host: &Hostname) -> bool {
+        let entries = || self.spec.hosts.iter().filter_map(|entry| entry.split_once('/'));
+        let is_excluded = entries().any(|(of, name)| {
+            let of = of.strip_prefix('~');
+            of.is_some_and(|of| of.is_empty() || self.names(of, namespace)) && Hostname::new(name).covers(host)
+        });
+        !is_excluded && entries().any(|(of, name)| self.names(of, namespace) && Hostname::new(name).matches(host))
+    }
+
+    /// Does it let calls to `port` pass.
+    pub fn leaves(&self, port: u16) -> bool {
+        self.port().is_none_or(|own| own == u32::from(port))
+    }
+
+    /// Does it let calls to any port of `service` pass.
+    pub fn leaves_any_port(&self, service: &Service) -> bool {
+        self.port().is_none() || service.ports.iter().any(|port| self.leaves(port.number))
+    }
+
+    /// The port that it is for; one that proxies HTTP on behalf of its clients is for all.
+    fn port(&self) -> Option<u32> {
+        let port = self.spec.port.as_ref().filter(|port| !port.protocol.eq_ignore_ascii_case("http_proxy"));
+        port.map(|port| port.number)
+    }
+
+    fn names(&self, of: &str, namespace: &str) -> bool {
+        match of {
             "*" => true,
             "." => namespace == self.namespace,
-            "~" => false,
             other => namespace == other,
-        };
-        right_namespace && Hostname::new(dns).matches(host)
+        }
     }
 }

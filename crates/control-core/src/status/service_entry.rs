@@ -11,7 +11,7 @@ use crate::resource::{Key, Kind, Resolution, Service};
 pub(super) fn judge(judge: &Judge<'_>, all: &mut BTreeMap<Key, Report>) {
     let mut by_entry: BTreeMap<&Key, Vec<&Arc<Service>>> = BTreeMap::new();
     for service in judge.snapshot.services.iter().filter(|service| service.source.kind == Kind::ServiceEntry) {
-        by_entry.entry(&service.source).or_default().push(service);
+        service.sources().for_each(|source| by_entry.entry(source).or_default().push(service));
     }
     for (key, services) in by_entry {
         all.insert(key.clone(), report(judge, &services));

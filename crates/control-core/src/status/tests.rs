@@ -277,8 +277,9 @@ fn entries_for_services_are_checked() {
             "resolution": resolution})
     };
     check(&[entry("a", spec("DNS"))], "in effect on 5 proxies");
+    check(&[entry("a", spec("DNS")), younger(entry("b", spec("DNS")))], "in effect on 5 proxies");
     check(
-        &[entry("a", spec("DNS")), younger(entry("b", spec("DNS")))],
+        &[entry("a", spec("DNS")), younger(entry("b", spec("NONE")))],
         "Shadowed not in effect: hosts: ServiceEntry shop/a already has api.example.com, and comes first; use another \
          name",
     );

@@ -10,7 +10,7 @@ use super::proxies::{Group, Reach};
 use super::{Judge, Report};
 use crate::resource::{Config, Key, Kind, Resolution, Service};
 use crate::translate::gateway::{ServerHost, shared};
-use crate::translate::{applies_to_mesh, hosts};
+use crate::translate::{Place, applies_to_mesh, destinations, hosts};
 
 /// Domain of Kubernetes Services.
 const CLUSTER_SUFFIX: &str = ".svc.cluster.local";
@@ -69,8 +69,8 @@ impl<'a> One<'a> {
         proxies += routers.values().map(|group| group.count).sum::<usize>();
         let of_routers = routers.values().filter_map(|group| self.judge.reach_of(group));
         callers.extend(of_routers);
-        for (field, destination) in destinations(&self.vs.spec) {
-            let check = Destination { judge: self.judge, vs: self.vs, field, destination, callers: &callers };
+        for (place, destination) in destinations(&self.vs.spec) {
+            let check = Destination { judge: self.judge, vs: self.vs, place, destination, callers: &callers };
             faults.extend(check.fault());
         }
         Report::new(proxies, faults)
@@ -180,30 +180,11 @@ fn sees(reach: &Reach<'_>, vs: &VirtualService, host: &Hostname) -> bool {
         && scope.includes_host(owner, host, None)
 }
 
-/// All destinations, with the fields that name them.
-fn destinations(spec: &api::VirtualService) -> Vec<(String, &api::Destination)> {
-    let mut all = Vec::new();
-    for (i, route) in spec.http.iter().enumerate() {
-        let to = route.route.iter().enumerate();
-        all.extend(to.map(|(n, to)| (format!("http[{i}].route[{n}].destination"), &to.destination)));
-        all.extend(route.mirror.iter().map(|to| (format!("http[{i}].mirror"), to)));
-        let mirrors = route.mirrors.iter().enumerate();
-        all.extend(mirrors.map(|(n, to)| (format!("http[{i}].mirrors[{n}].destination"), &to.destination)));
-    }
-    let tls = spec.tls.iter().enumerate().map(|(i, route)| (format!("tls[{i}]"), &route.route));
-    let tcp = spec.tcp.iter().enumerate().map(|(i, route)| (format!("tcp[{i}]"), &route.route));
-    for (field, routes) in tls.chain(tcp) {
-        let to = routes.iter().enumerate();
-        all.extend(to.map(|(n, to)| (format!("{field}.route[{n}].destination"), &to.destination)));
-    }
-    all
-}
-
 /// A destination that is looked at.
 struct Destination<'a> {
     judge: &'a Judge<'a>,
     vs: &'a VirtualService,
-    field: String,
+    place: Place,
     destination: &'a api::Destination,
     /// Those who use it.
     callers: &'a [&'a Reach<'a>],
@@ -211,10 +192,10 @@ struct Destination<'a> {
 
 impl Destination<'_> {
     fn fault(&self) -> Option<Fault> {
-        let Destination { judge, destination, field, .. } = self;
+        let Destination { judge, destination, place, .. } = self;
         let host = Hostname::resolve(&destination.host, &self.vs.meta.namespace, "cluster.local");
         let services = &judge.snapshot.services;
-        let fail = |reason, text: String| Some(Fault::new(reason, format!("{field}: {text}")));
+        let fail = |reason, text: String| Some(Fault::new(reason, format!("{place}: {text}")));
         let Some(first) = services.of_host(&host).first() else {
             let covered = services.wildcards().any(|wildcard| wildcard.covers(&host));
             let text = format!("no service is called {host}; requests that go there get 503");
@@ -246,7 +227,7 @@ impl Destination<'_> {
             return fail(fault::SUBSET_UNKNOWN, format!("{text}; requests that go there get 503"));
         };
         let text = format!("no pod of {host} has the labels of subset {subset}; requests that go there get 503");
-        if judge.has_endpoints(service, found) { None } else { fail(fault::SUBSET_WITHOUT_PODS, text) }
+        if judge.has_endpoints(&service, found) { None } else { fail(fault::SUBSET_WITHOUT_PODS, text) }
     }
 }
 

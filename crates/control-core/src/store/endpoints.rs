@@ -10,7 +10,7 @@ use lateen_mesh::{Hostname, Locality, labels};
 use super::Store;
 use crate::reads::{Changes, Fact};
 use crate::resource::{
-    Config, EndpointSlice, Key, Kind, Pod, Resource, Service, ServicePort, SliceEndpoint, TargetPort,
+    Config, EndpointSlice, Key, Kind, Pod, Resolution, Resource, Service, ServicePort, SliceEndpoint, TargetPort,
 };
 use crate::snapshot::{Endpoint, ServiceEndpoints};
 
@@ -24,6 +24,12 @@ impl Store {
 
     /// Works the endpoints of `service` out anew.
     pub(super) fn update_endpoints(&mut self, service: &Service, changes: &mut Changes) {
+        let of_host = self.state.services.of_host(&service.hostname);
+        let first = of_host.iter().find(|other| other.namespace() == service.namespace());
+        if first.is_some_and(|first| first.source != service.source) {
+            // Of several for one host in a namespace the first is meant.
+            return;
+        }
         let mut by_port: BTreeMap<u16, Vec<Arc<Endpoint>>> = BTreeMap::new();
         for port in &service.ports {
             let mut all = match service.source.kind {
@@ -141,20 +147,23 @@ impl Store {
     }
 
     fn entry_endpoints(&self, service: &Service, port: &ServicePort) -> Vec<Endpoint> {
-        let Some(Resource::ServiceEntry(entry)) = self.objects.get(&service.source) else {
-            return Vec::new();
-        };
         if !service.selector.is_empty() {
             let mut all = self.selected_pods(service, port);
             all.extend(self.selected_entries(service, port));
             return all;
         }
-        let listed = entry.spec.endpoints.iter().map(|e| of_entry(service, port, e, &entry.meta.namespace, ""));
-        let mut all: Vec<Endpoint> = listed.collect();
-        let by_name = matches!(
-            entry.spec.resolution,
-            Some(api::Resolution::Dns | api::Resolution::DnsRoundRobin | api::Resolution::DynamicDns)
-        );
+        let entries = service.sources().filter_map(|source| match self.objects.get(source) {
+            Some(Resource::ServiceEntry(entry)) => Some(entry),
+            _ => None,
+        });
+        let has_port = |entry: &&Config<api::ServiceEntry>| {
+            entry.spec.ports.iter().any(|own| own.number == u32::from(port.number))
+        };
+        let listed = entries.filter(has_port).flat_map(|entry| &entry.spec.endpoints);
+        let mut all: Vec<Endpoint> =
+            listed.map(|endpoint| of_entry(service, port, endpoint, service.namespace(), "")).collect();
+        let by_name =
+            matches!(service.resolution, Resolution::Dns | Resolution::DnsRoundRobin | Resolution::DynamicDns);
         if all.is_empty() && by_name && !service.hostname.is_wildcard() {
             let number = target_number(port).unwrap_or(port.number);
             all.push(Endpoint { address: service.hostname.to_string(), port: number, ..blank(service) });

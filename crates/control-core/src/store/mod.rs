@@ -245,7 +245,8 @@ impl Store {
         let gone = !self.objects.contains_key(key);
         for host in hosts {
             let services = self.services_with_host(&host);
-            Arc::make_mut(&mut self.state.services).replace(&host, services.clone());
+            Arc::make_mut(&mut self.state.services).replace(&host, services);
+            let services = self.state.services.of_host(&host).to_vec();
             changes.add(Fact::Service(host.clone()));
             self.note_workloads(&host, &key.namespace, changes);
             if gone {

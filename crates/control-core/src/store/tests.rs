@@ -217,3 +217,31 @@ fn delegates_that_refer_to_each_other_end() {
     assert!(finding("root").contains("delegates further"), "{}", finding("root"));
     assert!(finding("self").contains("has hosts of its own"), "{}", finding("self"));
 }
+
+#[test]
+fn service_entries_that_differ_in_ports_only_are_one_service() {
+    let entry = |name: &str, port: u16, address: &str| {
+        json!({"apiVersion": "networking.istio.io/v1", "kind": "ServiceEntry",
+            "metadata": {"name": name, "namespace": "default", "creationTimestamp": format!("2026-01-01T00:00:0{port}Z")},
+            "spec": {"hosts": ["a.com"], "resolution": "STATIC", "endpoints": [{"address": address}],
+                "ports": [{"number": port, "name": "http", "protocol": "HTTP"}]}})
+    };
+    let mut store = Store::new();
+    let both = |store: &Store, port| -> Vec<String> {
+        let snapshot = store.snapshot();
+        let endpoints = snapshot.endpoints.of_service(&Hostname::new("a.com"), "default").expect("known");
+        endpoints.of_port(port).iter().map(|endpoint| endpoint.address.clone()).collect()
+    };
+    for object in [entry("second", 2, "10.0.0.2"), entry("first", 1, "10.0.0.1"), entry("third", 2, "10.0.0.3")] {
+        store.apply(Event::Apply(object));
+    }
+    let snapshot = store.snapshot();
+    let [service] = snapshot.services.of_host(&Hostname::new("a.com")) else { panic!("one service") };
+    assert_eq!((service.name(), service.ports.len(), service.parts.len()), ("first", 2, 2));
+    assert_eq!(
+        (both(&store, 1), both(&store, 2)),
+        (vec!["10.0.0.1".into()], vec!["10.0.0.2".into(), "10.0.0.3".into()])
+    );
+    store.apply(Event::Delete(Key::new(Kind::ServiceEntry, "default", "second")));
+    assert_eq!(both(&store, 2), ["10.0.0.3"]);
+}

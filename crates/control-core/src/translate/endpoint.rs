@@ -45,7 +45,7 @@ pub fn load_assignment(
     reads.read(Fact::Endpoints(cluster.host.clone()));
     let scope = Scope::new(view, snapshot, reads);
     if let Some(service) = scope.service(&cluster.host) {
-        assignment.endpoints = localities(&cluster, service, &scope, reads);
+        assignment.endpoints = localities(&cluster, &service, &scope, reads);
     }
     assignment
 }

@@ -35,9 +35,10 @@ use crate::snapshot::Snapshot;
 use crate::view::ProxyView;
 
 pub(crate) use authorization::has_provider;
+pub use gateway::{ServerHost, shared};
 pub use name::ClusterName;
-pub(crate) use route::{applies_to_mesh, hosts};
-pub(crate) use scope::Scope;
+pub(crate) use route::{Place, applies_to_mesh, destinations, hosts};
+pub use scope::Scope;
 
 /// One resource and what it was made from.
 #[derive(Clone, Debug, PartialEq)]

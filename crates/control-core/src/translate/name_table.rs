@@ -17,14 +17,14 @@ pub fn name_table(view: &ProxyView, snapshot: &Snapshot, reads: &mut ReadSet) ->
     let scope = Scope::new(view, snapshot, reads);
     let mut table = BTreeMap::new();
     for service in scope.services() {
-        let addresses = addresses(service, &scope, reads);
+        let addresses = addresses(&service, &scope, reads);
         if addresses.is_empty() {
             continue;
         }
         if service.is_headless() {
-            own_names(service, &scope, &mut table);
+            own_names(&service, &scope, &mut table);
         }
-        table.insert(service.hostname.to_string(), info(service, addresses));
+        table.insert(service.hostname.to_string(), info(&service, addresses));
     }
     NameTable { table }
 }

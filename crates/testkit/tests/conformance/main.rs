@@ -12,6 +12,7 @@ mod normalization;
 mod rbac_json;
 mod sim;
 mod validation;
+mod visibility;
 
 use lateen_explain::Judge;
 use lateen_proxy::signatures::Checked;

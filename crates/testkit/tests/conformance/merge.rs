@@ -4,6 +4,7 @@ use std::path::Path;
 
 use lateen_api::istio as api;
 use lateen_control_core::snapshot::delegation;
+use lateen_control_core::translate::{ServerHost, shared};
 use lateen_control_core::validate::{Severity, validate};
 use lateen_mesh::{Hostname, labels};
 use lateen_testkit::conformance::{Score, read_all};
@@ -57,6 +58,15 @@ fn check(source: &str, row: &Value) -> Result<(), String> {
             names.sort_by(Hostname::by_specificity);
             same(names, &row["want"])
         }
+        "TestNamesForNamespace" => {
+            let namespace = row["namespace"].as_str().unwrap_or_default();
+            same(shared(&of_server(&row["hosts"]), &[Hostname::new("*")], namespace), &row["want"])
+        }
+        "TestNamesIntersection" => {
+            // An empty list is written in another way there.
+            let expected = if row["intersection"].is_array() { row["intersection"].clone() } else { json!([]) };
+            same(shared(&of_server(&row["a"]), &hosts(&row["b"]), "any"), &expected)
+        }
         other => Err(format!("nothing answers {other} yet")),
     }
 }
@@ -76,6 +86,12 @@ fn host(value: &Value) -> Hostname {
 
 fn hosts(value: &Value) -> Vec<Hostname> {
     value.as_array().into_iter().flatten().map(host).collect()
+}
+
+/// The hosts of a Gateway's server.
+fn of_server(list: &Value) -> Vec<ServerHost> {
+    let all = list.as_array().into_iter().flatten().filter_map(Value::as_str);
+    all.map(|host| ServerHost::parse(host, "any")).collect()
 }
 
 /// Whether an object whose subset has these labels is accepted.

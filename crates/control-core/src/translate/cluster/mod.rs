@@ -36,16 +36,16 @@ pub fn names(view: &ProxyView, snapshot: &Snapshot) -> (Vec<String>, ReadSet) {
 }
 
 /// Names of the clusters for services in reach, with their services.
-pub fn outbound_names<'a>(scope: &Scope<'a>, reads: &mut ReadSet) -> Vec<(ClusterName, &'a Arc<Service>)> {
+pub fn outbound_names(scope: &Scope<'_>, reads: &mut ReadSet) -> Vec<(ClusterName, Arc<Service>)> {
     reads.read(Fact::Services);
     let mut all = Vec::new();
     for service in scope.services() {
         reads.read(Fact::DestinationRules(service.hostname.clone()));
-        let rule = rule_for(service, scope);
+        let rule = rule_for(&service, scope);
         for port in &service.ports {
-            all.push((ClusterName::outbound(port.number, "", &service.hostname), service));
+            all.push((ClusterName::outbound(port.number, "", &service.hostname), service.clone()));
             for subset in rule.iter().flat_map(|r| &r.spec.subsets) {
-                all.push((ClusterName::outbound(port.number, &subset.name, &service.hostname), service));
+                all.push((ClusterName::outbound(port.number, &subset.name, &service.hostname), service.clone()));
             }
         }
     }

@@ -26,7 +26,7 @@ pub fn cluster(
     reads.read(Fact::Service(name.host.clone()));
     reads.read(Fact::DestinationRules(name.host.clone()));
     let scope = Scope::new(view, snapshot, reads);
-    let service = scope.service(&name.host)?;
+    let service = &*scope.service(&name.host)?;
     let port = service.port(name.port)?;
     let rule = rule_for(service, &scope);
     let subset = rule.and_then(|r| r.spec.subsets.iter().find(|s| s.name == name.subset));

@@ -51,7 +51,8 @@ pub fn tcp_filters(
 /// The client's address, if the destination's policy chooses endpoints by it: connections have nothing else.
 fn hash_policy(target: &Target, scope: &Scope<'_>, reads: &mut ReadSet) -> Vec<HashPolicy> {
     reads.read(Fact::DestinationRules(target.cluster.host.clone()));
-    let hash = scope.service(&target.cluster.host).and_then(|service| consistent_hash(&target.cluster, service, scope));
+    let hash =
+        scope.service(&target.cluster.host).and_then(|service| consistent_hash(&target.cluster, &service, scope));
     let wanted = hash.is_some_and(|hash| hash.use_source_ip == Some(true));
     let source = hash_policy::PolicySpecifier::SourceIp(hash_policy::SourceIp {});
     wanted.then_some(HashPolicy { policy_specifier: Some(source) }).into_iter().collect()

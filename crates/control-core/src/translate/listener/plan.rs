@@ -69,11 +69,11 @@ impl TcpChain {
 pub fn outbound(scope: &Scope<'_>, only: Option<u16>, reads: &mut ReadSet) -> BTreeMap<String, Plan> {
     reads.read(Fact::Services);
     reads.read(Fact::VirtualServices);
-    let services = only.map_or_else(|| scope.services(), |port| scope.services_with_port(port));
+    let services = only.map_or_else(|| scope.callable(), |port| scope.callable_on_port(port));
     let mut plans = BTreeMap::new();
     for service in services {
         for port in service.ports.iter().filter(|p| only.is_none_or(|o| o == p.number)) {
-            for wanted in wanted(service, port, scope, reads) {
+            for wanted in wanted(&service, port, scope, reads) {
                 add(&mut plans, wanted);
             }
         }

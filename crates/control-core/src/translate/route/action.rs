@@ -305,7 +305,7 @@ fn direct_response(wanted: &api::HttpDirectResponse) -> proto::DirectResponseAct
 fn hash_policy(cluster: &ClusterName, scope: &Scope<'_>, reads: &mut ReadSet) -> Vec<proto::route_action::HashPolicy> {
     reads.read(Fact::DestinationRules(cluster.host.clone()));
     let Some(service) = scope.service(&cluster.host) else { return Vec::new() };
-    let Some(hash) = crate::translate::cluster::consistent_hash(cluster, service, scope) else { return Vec::new() };
+    let Some(hash) = crate::translate::cluster::consistent_hash(cluster, &service, scope) else { return Vec::new() };
     use proto::route_action::hash_policy as of;
     use proto::route_action::hash_policy::PolicySpecifier;
     let specifier = if let Some(name) = hash.http_header_name {

@@ -1,6 +1,7 @@
 //! Route configurations (RDS).
 
 mod action;
+mod destinations;
 mod domains;
 mod fault;
 mod header;
@@ -11,9 +12,10 @@ mod select;
 mod virtual_host;
 
 pub use action::Rule;
+pub use destinations::{Place, destinations};
 pub use inbound::inbound_routes;
 pub use matching::Via;
-pub use select::{applies_to_mesh, destination_cluster, hosts, virtual_service_for};
+pub use select::{applies_to_mesh, destination_cluster, hosts, virtual_service_for, virtual_services};
 
 use lateen_api::envoy::envoy::config::route::v3 as proto;
 use lateen_mesh::Hostname;

@@ -28,15 +28,15 @@ pub fn virtual_hosts(
 ) -> Vec<proto::VirtualHost> {
     let mut taken = BTreeSet::new();
     let mut all = Vec::new();
-    let services = scope.services_with_port(port);
+    let services = scope.callable_on_port(port);
     let http =
         services.into_iter().filter(|s| s.port(port).is_some_and(|p| p.protocol.is_http() || p.protocol.is_auto()));
     for service in http.filter(|s| only.is_none_or(|host| s.hostname == *host)) {
-        let domains = domains::of_service(service, port, scope);
+        let domains = domains::of_service(&service, port, scope);
         all.extend(build(
             service.hostname.as_str(),
             domains,
-            service_routes(service, port, scope, reads),
+            service_routes(&service, port, scope, reads),
             port,
             &mut taken,
         ));

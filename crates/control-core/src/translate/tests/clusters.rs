@@ -6,9 +6,9 @@ use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::{
 };
 use lateen_api::type_url;
 use lateen_mesh::Locality;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{get, istio, list, mesh, shop, sidecar, stock, unpack};
+use super::{get, istio, list, mesh, service, shop, sidecar, stock, unpack};
 use crate::reads::{Changes, Fact};
 use crate::translate::resource;
 use crate::view::ProxyView;
@@ -196,4 +196,35 @@ fn shares_are_fixed_by_the_caller_s_locality() {
     let both = json!({"distribute": [{"from": "us/b", "to": {"eu": 30, "us": 70}}]});
     let both = two_regions(json!({"loadBalancer": {"localityLbSetting": both}}), json!({}));
     assert_eq!(both, [("eu".to_owned(), 0, 30), ("us".to_owned(), 0, 70)]);
+}
+
+#[test]
+fn a_sidecar_leaves_the_ports_that_it_asks_for_and_those_that_routes_lead_to() {
+    let two = json!([{"name": "http", "port": 80}, {"name": "http-admin", "port": 81}]);
+    let mut backend = service("backend", "10.96.0.2", json!({}));
+    backend["spec"]["ports"] = two.clone();
+    let mut other = service("other", "10.96.0.3", json!({}));
+    other["spec"]["ports"] = two;
+    let port = json!({"number": 80, "name": "http", "protocol": "HTTP"});
+    let sidecar_object =
+        istio("Sidecar", "own", json!({"egress": [{"port": port, "hosts": ["./backend.default.svc.cluster.local"]}]}));
+    let outbound = |objects: &[Value]| -> Vec<String> {
+        let all = list(type_url::CLUSTER, &sidecar(), &mesh(objects));
+        all.into_iter().filter(|name| name.starts_with("outbound")).collect()
+    };
+    let mut objects = vec![backend, other, sidecar_object];
+    assert_eq!(outbound(&objects), ["outbound|80||backend.default.svc.cluster.local"]);
+    let to = json!({"host": "other", "port": {"number": 81}});
+    let route = json!({"hosts": ["backend"], "http": [{"route": [{"destination": to}]}]});
+    objects.push(istio("VirtualService", "backend", route));
+    let led_to = "outbound|81||other.default.svc.cluster.local";
+    assert_eq!(outbound(&objects), ["outbound|80||backend.default.svc.cluster.local", led_to]);
+    let listeners = list(type_url::LISTENER, &sidecar(), &mesh(&objects));
+    assert!(!listeners.iter().any(|name| name.ends_with("_81")), "nobody calls it by its name: {listeners:?}");
+    // What is excluded by name or namespace is out of reach.
+    for excluded in ["~/backend.default.svc.cluster.local", "~default/*"] {
+        objects[2] = istio("Sidecar", "own", json!({"egress": [{"hosts": ["*/*", excluded]}]}));
+        let found = outbound(&objects[..3]);
+        assert!(!found.iter().any(|name| name.contains("backend")), "{excluded}: {found:?}");
+    }
 }
