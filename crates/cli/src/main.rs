@@ -35,6 +35,10 @@ enum Command {
     /// Show what a proxy has been told
     #[command(visible_alias = "pc")]
     ProxyConfig(operator::proxy_config::Args),
+    /// Show who still sends plaintext, and refuse it namespace by namespace
+    Mtls(operator::mtls::Args),
+    /// Suggest authorization policies out of what was seen
+    Authz(operator::authz::Args),
     /// Show versions
     Version(operator::version::Args),
     /// Run the control plane
@@ -78,6 +82,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Kubectl(args) => commands::kubectl::run(&args),
         Command::ProxyStatus(args) => done(operator::proxy_status::run(&args)),
         Command::ProxyConfig(args) => done(operator::proxy_config::run(&args)),
+        Command::Mtls(args) => done(operator::mtls::run(&args)),
+        Command::Authz(args) => done(operator::authz::run(&args)),
         Command::Version(args) => done(operator::version::run(&args)),
         Command::Control(args) => commands::control::run(&args),
         Command::Proxy(args) => commands::proxy::run(&args),

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::ads::Clients;
 use crate::auth::Authenticator;
-use crate::ca::Authority;
+use crate::ca::{Authority, Live};
 use crate::config::Config;
 use crate::listener::Peer;
 use crate::metrics::{self, Metrics};
@@ -33,7 +33,7 @@ pub struct Pages {
     /// The connected proxies.
     pub clients: Arc<Clients>,
     /// The CA.
-    pub authority: Arc<Authority>,
+    pub ca: Live,
     /// Says who asks, where that matters.
     pub authenticator: Arc<dyn Authenticator>,
     /// What is served to proxies.
@@ -74,8 +74,7 @@ async fn version(State(pages): State<Arc<Pages>>) -> String {
 async fn metrics_page(State(pages): State<Arc<Pages>>) -> Response {
     let metrics = &pages.metrics;
     metrics.set(&metrics::ISTIOD_UPTIME_SECONDS, &[], pages.started.elapsed().as_secs_f64());
-    let left = pages.authority.not_after().duration_since(SystemTime::now()).unwrap_or_default();
-    metrics.set(&metrics::CITADEL_ROOT_CERT_EXPIRY_SECONDS, &[], left.as_secs_f64());
+    set_expiry(metrics, &pages.ca.now().signer);
     let rejects = [
         (type_url::CLUSTER, &metrics::PILOT_XDS_CDS_REJECT),
         (type_url::ENDPOINT, &metrics::PILOT_XDS_EDS_REJECT),
@@ -86,6 +85,27 @@ async fn metrics_page(State(pages): State<Arc<Pages>>) -> Response {
         metrics.set(metric, &[], pages.clients.rejecting(url) as f64);
     }
     (TEXT, metrics.render()).into_response()
+}
+
+fn set_expiry(metrics: &metrics::Metrics, signer: &Authority) {
+    let ends = [
+        (
+            signer.root_not_after(),
+            &metrics::CITADEL_ROOT_CERT_EXPIRY_TIMESTAMP,
+            &metrics::CITADEL_ROOT_CERT_EXPIRY_SECONDS,
+        ),
+        (
+            signer.not_after(),
+            &metrics::CITADEL_CERT_CHAIN_EXPIRY_TIMESTAMP,
+            &metrics::CITADEL_CERT_CHAIN_EXPIRY_SECONDS,
+        ),
+    ];
+    for (end, timestamp, seconds) in ends {
+        let since = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        metrics.set(timestamp, &[], since.as_secs_f64());
+        let left = end.duration_since(SystemTime::now()).unwrap_or_default();
+        metrics.set(seconds, &[], left.as_secs_f64());
+    }
 }
 
 fn debug(pages: Arc<Pages>) -> Router {

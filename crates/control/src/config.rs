@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use lateen_mesh::Cidr;
 
+use crate::ca::Timing;
+
 /// Where istiod listens.
 #[derive(Clone, Debug)]
 pub struct Listen {
@@ -53,6 +55,8 @@ pub struct Config {
     pub keys_interval: Duration,
     /// Addresses that keys are never fetched from.
     pub keys_blocked: Vec<Cidr>,
+    /// When the CA changes.
+    pub ca: Timing,
 }
 
 impl Config {
@@ -61,6 +65,12 @@ impl Config {
     pub fn resolve(version: &str, var: impl Fn(&str) -> Option<String>) -> Self {
         let text = |name: &str, default: &str| {
             var(name).filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
+        };
+        let interval = |name: &str, default| {
+            var(name)
+                .and_then(|text| lateen_mesh::duration::parse(&text).ok())
+                .filter(|interval| !interval.is_zero())
+                .unwrap_or(Duration::from_secs(default))
         };
         Config {
             namespace: text("POD_NAMESPACE", "istio-system"),
@@ -72,14 +82,20 @@ impl Config {
             listen: Listen::on(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             merge_window: Duration::from_millis(25),
             merge_max: Duration::from_secs(1),
-            keys_interval: var("PILOT_JWT_PUB_KEY_REFRESH_INTERVAL")
-                .and_then(|text| lateen_mesh::duration::parse(&text).ok())
-                .filter(|interval| !interval.is_zero())
-                .unwrap_or(Duration::from_secs(20 * 60)),
+            keys_interval: interval("PILOT_JWT_PUB_KEY_REFRESH_INTERVAL", 20 * 60),
             keys_blocked: text("BLOCKED_CIDRS_IN_JWKS_URIS", "")
                 .split(',')
                 .filter_map(|text| Cidr::parse(text.trim()).ok())
                 .collect(),
+            ca: Timing {
+                announce: interval("LATEEN_CA_ROOT_ANNOUNCEMENT", 5 * 60),
+                check: interval("CITADEL_SELF_SIGNED_ROOT_CERT_CHECK_INTERVAL", 3600),
+                grace: var("CITADEL_SELF_SIGNED_ROOT_CERT_GRACE_PERIOD_PERCENTILE")
+                    .and_then(|text| text.parse().ok())
+                    .filter(|percent| (0.0..=100.0).contains(percent))
+                    .unwrap_or(20.0)
+                    / 100.0,
+            },
         }
     }
 

@@ -38,7 +38,10 @@ metrics! {
     CITADEL_CSR_PARSING_ERR_COUNT = Counter "citadel_server_csr_parsing_err_count" "The number of certificate requests that could not be read.";
     CITADEL_CSR_SIGN_ERR_COUNT = Counter "citadel_server_csr_sign_err_count" "The number of certificate requests that could not be signed.";
     CITADEL_SUCCESS_CERT_ISSUANCE_COUNT = Counter "citadel_server_success_cert_issuance_count" "The number of certificates issued.";
-    CITADEL_ROOT_CERT_EXPIRY_SECONDS = Gauge "citadel_server_root_cert_expiry_seconds" "The time until the signing certificate expires.";
+    CITADEL_ROOT_CERT_EXPIRY_TIMESTAMP = Gauge "citadel_server_root_cert_expiry_timestamp" "When the root certificate expires, in seconds since 1970.";
+    CITADEL_ROOT_CERT_EXPIRY_SECONDS = Gauge "citadel_server_root_cert_expiry_seconds" "The time until the root certificate expires.";
+    CITADEL_CERT_CHAIN_EXPIRY_TIMESTAMP = Gauge "citadel_server_cert_chain_expiry_timestamp" "When the first certificate of the signing chain expires, in seconds since 1970.";
+    CITADEL_CERT_CHAIN_EXPIRY_SECONDS = Gauge "citadel_server_cert_chain_expiry_seconds" "The time until the first certificate of the signing chain expires.";
     ISTIO_BUILD = Gauge "istio_build" "The version of this component.";
     ISTIOD_UPTIME_SECONDS = Gauge "istiod_uptime_seconds" "Time since istiod started.";
     PILOT_XDS = Gauge "pilot_xds" "Number of proxies connected by discovery.";

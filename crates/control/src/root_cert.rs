@@ -8,58 +8,79 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+
+use crate::ca::Active;
 
 /// Name of the ConfigMap.
 pub const NAME: &str = "istio-ca-root-cert";
 const KEY: &str = "root-cert.pem";
+const REVOKED: &str = "ca-crl.pem";
+
+type Data = BTreeMap<String, String>;
 
 /// Namespaces that Istio leaves alone.
 const SKIPPED: [&str; 3] = ["kube-node-lease", "kube-public", "local-path-storage"];
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Writes the root into the namespaces whose names arrive, and again wherever another changes or
-/// deletes it. Ends with the sender of names.
-pub async fn distribute(client: Client, root_pem: String, mut namespaces: mpsc::Receiver<String>) {
+/// Writes what is trusted into the namespaces whose names arrive, and again when it changes and wherever another changes
+/// or deletes it. Ends with the sender of names.
+pub async fn distribute(client: Client, mut ca: watch::Receiver<Active>, mut namespaces: mpsc::Receiver<String>) {
     let maps: Api<ConfigMap> = Api::all(client.clone());
     let selected = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
     let mut events = std::pin::pin!(watcher::watcher(maps, selected).default_backoff());
-    let mut failed = BTreeSet::new();
+    let mut data = content(&ca.borrow_and_update());
+    let (mut known, mut due) = (BTreeSet::new(), BTreeSet::new());
+    let mut pause = Duration::ZERO;
     loop {
-        let next = tokio::select! {
+        tokio::select! {
             next = namespaces.recv() => match next {
-                Some(namespace) => Some(namespace),
+                Some(namespace) => {
+                    known.insert(namespace.clone());
+                    due.insert(namespace);
+                }
                 None => return,
             },
-            event = events.next() => event.and_then(|event| damaged(event, &root_pem)),
-            () = tokio::time::sleep(RETRY), if !failed.is_empty() => failed.pop_first(),
-        };
-        let Some(namespace) = next else { continue };
-        if SKIPPED.contains(&namespace.as_str()) {
-            continue;
-        }
-        match write(&client, &namespace, &root_pem).await {
-            Err(error) if !is_refused(&error) => {
-                tracing::warn!(namespace, %error, "could not write the root certificate; trying again");
-                failed.insert(namespace);
+            event = events.next() => due.extend(event.and_then(|event| damaged(event, &data))),
+            Ok(()) = ca.changed() => {
+                data = content(&ca.borrow_and_update());
+                due.extend(known.iter().cloned());
             }
-            _ => {}
+            () = tokio::time::sleep(pause), if !due.is_empty() => {
+                let Some(namespace) = due.pop_first().filter(|name| !SKIPPED.contains(&name.as_str())) else {
+                    continue;
+                };
+                pause = Duration::ZERO;
+                match write(&client, &namespace, &data).await {
+                    Err(error) if error_is(&error, 404) => drop(known.remove(&namespace)),
+                    Err(error) if !error_is(&error, 403) => {
+                        tracing::warn!(namespace, %error, "could not write the root certificate; trying again");
+                        due.insert(namespace);
+                        pause = RETRY;
+                    }
+                    _ => {}
+                }
+            }
         }
     }
 }
 
-/// A namespace on its way out refuses new objects.
-fn is_refused(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 404 || status.code == 403)
+fn content(active: &Active) -> Data {
+    let mut data = Data::from([(KEY.to_owned(), active.roots.to_string())]);
+    if !active.revoked.is_empty() {
+        data.insert(REVOKED.to_owned(), active.revoked.to_string());
+    }
+    data
+}
+
+/// A namespace on its way out refuses new objects (403), one that is gone has none (404).
+fn error_is(error: &kube::Error, code: u16) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == code)
 }
 
 /// The namespace whose ConfigMap isn't as it should be.
-fn damaged(event: watcher::Result<watcher::Event<ConfigMap>>, root_pem: &str) -> Option<String> {
-    let intact = |map: &ConfigMap| {
-        let data = map.data.as_ref();
-        map.metadata.name.as_deref() != Some(NAME)
-            || data.and_then(|data| data.get(KEY)).is_some_and(|found| found == root_pem)
-    };
+fn damaged(event: watcher::Result<watcher::Event<ConfigMap>>, data: &Data) -> Option<String> {
+    let intact = |map: &ConfigMap| map.metadata.name.as_deref() != Some(NAME) || map.data.as_ref() == Some(data);
     match event {
         Ok(watcher::Event::Apply(map) | watcher::Event::InitApply(map)) if !intact(&map) => map.metadata.namespace,
         Ok(watcher::Event::Delete(map)) => map.metadata.namespace,
@@ -71,14 +92,18 @@ fn damaged(event: watcher::Result<watcher::Event<ConfigMap>>, root_pem: &str) ->
     }
 }
 
-async fn write(client: &Client, namespace: &str, root_pem: &str) -> Result<(), kube::Error> {
+async fn write(client: &Client, namespace: &str, data: &Data) -> Result<(), kube::Error> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    let wanted = config_map(namespace, root_pem);
+    let wanted = config_map(namespace, data);
     match api.get_opt(NAME).await? {
         Some(current) if current.data == wanted.data => Ok(()),
-        Some(_) => {
-            let data = Patch::Merge(serde_json::json!({ "data": wanted.data }));
-            api.patch(NAME, &PatchParams::default(), &data).await.map(drop)
+        Some(current) => {
+            // Keys of before go.
+            let gone = current.data.iter().flatten().map(|(key, _)| (key, None));
+            let values: BTreeMap<&String, Option<&String>> =
+                gone.chain(data.iter().map(|(k, v)| (k, Some(v)))).collect();
+            let patch = Patch::Merge(serde_json::json!({ "data": values }));
+            api.patch(NAME, &PatchParams::default(), &patch).await.map(drop)
         }
         None => match api.create(&PostParams::default(), &wanted).await {
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(()),
@@ -87,7 +112,7 @@ async fn write(client: &Client, namespace: &str, root_pem: &str) -> Result<(), k
     }
 }
 
-fn config_map(namespace: &str, root_pem: &str) -> ConfigMap {
+fn config_map(namespace: &str, data: &Data) -> ConfigMap {
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(NAME.to_owned()),
@@ -95,7 +120,7 @@ fn config_map(namespace: &str, root_pem: &str) -> ConfigMap {
             labels: Some(BTreeMap::from([("istio.io/config".to_owned(), "true".to_owned())])),
             ..Default::default()
         },
-        data: Some(BTreeMap::from([(KEY.to_owned(), root_pem.to_owned())])),
+        data: Some(data.clone()),
         ..Default::default()
     }
 }

@@ -19,7 +19,7 @@ use crate::access::{AccessReviewer, SecretAccess};
 use crate::admin::{self, Pages};
 use crate::ads::{Caches, Clients, Discovery, Shared};
 use crate::auth::{Authenticator, TokenReviewer};
-use crate::ca::{self, Authority, CaError, CaServer};
+use crate::ca::{self, CaError, CaServer, Live};
 use crate::config::{Config, Listen};
 use crate::keys::{Fetcher, Keeper, Net};
 use crate::listener::Listener;
@@ -78,11 +78,19 @@ pub async fn serve(config: Config, client: Client, shutdown: CancellationToken) 
         started = starting => started?,
         () = shutdown.cancelled() => return Ok(()),
     };
+    let live = Live::new(Arc::new(authority));
+    let keeper = ca::Keeper {
+        client: client.clone(),
+        namespace: config.namespace.clone(),
+        trust_domain: trust_domain.clone(),
+        live: live.clone(),
+        timing: config.ca,
+    };
     let callers = Callers {
         authenticator: Arc::new(TokenReviewer::new(client.clone(), trust_domain)),
         access: Arc::new(AccessReviewer(client.clone())),
     };
-    Istiod::new(config, Arc::new(authority), callers).serve(client, shutdown).await
+    Istiod::new(config, live, callers).serve(client, keeper, shutdown).await
 }
 
 /// Tries until the API server answers.
@@ -130,7 +138,7 @@ pub struct Callers {
 /// The parts of istiod that need no Kubernetes.
 pub struct Istiod {
     config: Config,
-    authority: Arc<Authority>,
+    ca: Live,
     callers: Callers,
     metrics: Arc<Metrics>,
     injection: Arc<Injection>,
@@ -141,13 +149,13 @@ pub struct Istiod {
 
 impl Istiod {
     /// istiod with this CA and these judges of callers.
-    pub fn new(config: Config, authority: Arc<Authority>, callers: Callers) -> Self {
+    pub fn new(config: Config, ca: Live, callers: Callers) -> Self {
         let metrics = Arc::new(Metrics::default());
         metrics.set(&metrics::ISTIO_BUILD, &[("component", "pilot"), ("tag", &config.version)], 1.0);
         metrics.set(&metrics::PILOT_INFO, &[("version", &config.version)], 1.0);
         Istiod {
             config,
-            authority,
+            ca,
             callers,
             metrics,
             injection: Arc::new(Injection::default()),
@@ -158,15 +166,15 @@ impl Istiod {
     }
 
     /// Watches, serves and registers until `shutdown`.
-    async fn serve(self, client: Client, shutdown: CancellationToken) -> anyhow::Result<()> {
+    async fn serve(self, client: Client, keeper: ca::Keeper, shutdown: CancellationToken) -> anyhow::Result<()> {
         let (event_sender, events) = mpsc::channel(EVENTS);
         let (namespace_sender, namespaces) = mpsc::channel(NAMESPACES);
         let mut background = JoinSet::new();
         let watches = source::watch_all(&client, &self.config.namespace, &event_sender);
-        let root = self.authority.root_pem().to_owned();
-        background.spawn(root_cert::distribute(client.clone(), root.clone(), namespaces));
+        background.spawn(keeper.run());
+        background.spawn(root_cert::distribute(client.clone(), self.ca.follow(), namespaces));
         let servers = self.start(events, Some(namespace_sender), &mut background, &shutdown).await?;
-        background.spawn(webhook::keep_registered(client.clone(), root, self.metrics.clone()));
+        background.spawn(webhook::keep_registered(client.clone(), self.ca.follow(), self.metrics.clone()));
         let Config { namespace, pod_name, .. } = &self.config;
         let (leads, election) = leader::elect(client.clone(), namespace, LEASE, pod_name, shutdown.clone());
         background.spawn(status::judge(servers.published.clone(), self.statuses.clone(), leads.clone()));
@@ -214,23 +222,22 @@ impl Istiod {
             config: self.config.clone(),
             metrics: self.metrics.clone(),
             clients,
-            authority: self.authority.clone(),
+            ca: self.ca.clone(),
             authenticator: self.callers.authenticator.clone(),
             published: published.clone(),
             ready: self.ready.clone(),
             started: self.started,
         });
         let names = self.config.server_names();
-        let serving = Arc::new(Serving::new(&self.authority, &names)?);
-        background.spawn(serving.clone().rotate(self.authority.clone(), names));
+        let serving = Arc::new(Serving::new(&self.ca.now().signer, &names)?);
+        background.spawn(serving.clone().rotate(self.ca.clone(), names));
         let (tasks, addresses) = self.listen(&serving, self.grpc(shared), pages, shutdown).await?;
         Ok(Servers { tasks, addresses, published })
     }
 
     fn grpc(&self, shared: Arc<Shared>) -> Router {
         let discovery = Arc::new(Discovery::new(shared, self.callers.authenticator.clone()));
-        let (authority, authenticator) = (self.authority.clone(), self.callers.authenticator.clone());
-        let ca = CaServer::new(authority, authenticator, self.metrics.clone());
+        let ca = CaServer::new(self.ca.clone(), self.callers.authenticator.clone(), self.metrics.clone());
         Routes::new(AdsServer::new(discovery)).add_service(ca).prepare().into_axum_router()
     }
 

@@ -8,8 +8,9 @@ use rustls::ServerConfig;
 use rustls::crypto::CryptoProvider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use tokio::time::Instant;
 
-use crate::ca::{Authority, CaError};
+use crate::ca::{Authority, CaError, Live};
 
 /// Lifetime of a serving certificate.
 const TTL: Duration = Duration::from_secs(24 * 3600);
@@ -62,22 +63,34 @@ impl Serving {
         Ok(Arc::new(config))
     }
 
-    /// Replaces the certificate in time, for ever.
-    pub async fn rotate(self: Arc<Self>, authority: Arc<Authority>, names: Vec<String>) {
-        let mut pause = ROTATE;
+    /// Replaces the certificate in time and when another CA signs, for ever.
+    pub async fn rotate(self: Arc<Self>, ca: Live, names: Vec<String>) {
+        let mut changes = ca.follow();
+        let mut signer = ca.now().signer;
+        let mut due = Instant::now() + ROTATE;
         loop {
-            tokio::time::sleep(pause).await;
-            pause = match certify(&authority, &names) {
-                Ok(key) => {
-                    *self.current.write() = Arc::new(key);
-                    tracing::info!("replaced the serving certificate");
-                    ROTATE
+            tokio::select! {
+                () = tokio::time::sleep_until(due) => {}
+                changed = changes.changed() => {
+                    let now = changes.borrow_and_update().signer.clone();
+                    if changed.is_err() || Arc::ptr_eq(&now, &signer) {
+                        continue;
+                    }
                 }
-                Err(error) => {
-                    tracing::error!(%error, "could not replace the serving certificate");
-                    RETRY
-                }
-            };
+            }
+            signer = ca.now().signer;
+            due = Instant::now()
+                + match certify(&signer, &names) {
+                    Ok(key) => {
+                        *self.current.write() = Arc::new(key);
+                        tracing::info!("replaced the serving certificate");
+                        ROTATE
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "could not replace the serving certificate");
+                        RETRY
+                    }
+                };
         }
     }
 }

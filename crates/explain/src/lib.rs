@@ -2,9 +2,14 @@
 //! Pure: configuration in, decision out, no socket.
 
 pub mod call;
+pub mod observed;
 pub mod outcome;
+pub mod strict;
+pub mod suggest;
+mod tables;
 mod walk;
 
 pub use call::Call;
 pub use outcome::{Failure, Outcome};
+pub use tables::{Refused, tables};
 pub use walk::{Judge, explain};

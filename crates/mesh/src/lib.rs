@@ -9,6 +9,7 @@ pub mod labels;
 pub mod locality;
 pub mod protocol;
 pub mod string_match;
+pub mod tls;
 
 pub use cidr::Cidr;
 pub use host::Hostname;

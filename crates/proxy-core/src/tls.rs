@@ -118,6 +118,10 @@ pub struct CommonTls {
     pub min: TlsVersion,
     /// Highest version.
     pub max: TlsVersion,
+    /// Cipher suites for TLS 1.2, by OpenSSL's names; the proxy's own choice if there are none.
+    pub ciphers: Vec<Arc<str>>,
+    /// Groups of the key exchange, best first; the proxy's own choice if there are none.
+    pub curves: Vec<Arc<str>>,
 }
 
 /// TLS towards clients.

@@ -2,16 +2,12 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, ensure};
-use bytes::Bytes;
-use lateen_api::type_url;
+use anyhow::Context;
 use lateen_control_core::keys::KeySource;
 use lateen_control_core::snapshot::Snapshot;
 use lateen_control_core::store::{Event, Store};
-use lateen_control_core::translate;
 use lateen_control_core::view::ProxyView;
 use lateen_proxy_core::Tables;
-use lateen_proxy_core::load::Loader;
 use serde_json::{Value, json};
 
 /// Objects of a mesh.
@@ -60,38 +56,8 @@ impl World {
     /// # Errors
     /// When the proxy refuses a resource that the control plane made for it.
     pub fn tables(&self, view: &ProxyView) -> anyhow::Result<Arc<Tables>> {
-        let snapshot = self.store.snapshot();
-        let mut loader = Loader::default();
-        for kind in [type_url::CLUSTER, type_url::LISTENER] {
-            let names = translate::names(kind, view, &snapshot);
-            load(&mut loader, kind, names.names, view, &snapshot)?;
-        }
-        // Listeners and clusters say which endpoints and routes they need.
-        let wanted = loader.wanted();
-        load(&mut loader, type_url::ENDPOINT, wanted.endpoints, view, &snapshot)?;
-        load(&mut loader, type_url::ROUTE, wanted.routes, view, &snapshot)?;
-        Ok(loader.tables(true))
+        Ok(lateen_explain::tables(view, &self.store.snapshot())?)
     }
-}
-
-fn load(
-    loader: &mut Loader,
-    kind: &str,
-    names: impl IntoIterator<Item = impl Into<String>>,
-    view: &ProxyView,
-    snapshot: &Arc<Snapshot>,
-) -> anyhow::Result<()> {
-    let resources: Vec<(String, Bytes)> = names
-        .into_iter()
-        .filter_map(|name| {
-            let name = name.into();
-            let made = translate::resource(kind, &name, view, snapshot)?;
-            Some((name, made.resource.value))
-        })
-        .collect();
-    let rejected = loader.apply(kind, &resources, &[]);
-    ensure!(rejected.is_empty(), "the proxy refuses {kind}: {rejected:?}");
-    Ok(())
 }
 
 /// The view of a proxy with this kind, namespace, addresses and labels.

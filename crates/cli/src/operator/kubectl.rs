@@ -1,7 +1,8 @@
 //! Runs the user's `kubectl`, so that credentials, contexts and proxies are those the user has anyway.
 
+use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -45,6 +46,26 @@ pub fn get_inside(namespace: &str, target: &str, container: &str, port: u16, pat
 pub fn get_json_inside(namespace: &str, target: &str, container: &str, port: u16, path: &str) -> anyhow::Result<Value> {
     let text = get_inside(namespace, target, container, port, path)?;
     serde_json::from_str(&text).with_context(|| format!("{target} answered {path} with something that is not JSON"))
+}
+
+/// Applies an object.
+///
+/// # Errors
+/// As [`output`].
+pub fn apply(object: &Value) -> anyhow::Result<()> {
+    let mut child = command()
+        .args(["apply", "-f", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("kubectl can't be started; install it or put it on PATH")?;
+    child.stdin.take().context("kubectl takes no input")?.write_all(object.to_string().as_bytes())?;
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        bail!("kubectl apply: {}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
 }
 
 fn local_kubeconfig() -> Option<PathBuf> {

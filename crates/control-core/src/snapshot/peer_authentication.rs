@@ -80,6 +80,12 @@ impl WorkloadMtls {
 }
 
 impl Snapshot {
+    /// The name of the policy for a namespace's workloads in general, if there is one.
+    pub fn namespace_peer_authentication(&self, namespace: &str) -> Option<&str> {
+        let all = self.peer_authentications.in_namespace(namespace);
+        all.iter().find(|c| selector(c).is_none()).map(|c| c.meta.name.as_str())
+    }
+
     /// What a workload accepts: its own policy, else its namespace's, else the mesh's, else PERMISSIVE.
     pub fn workload_mtls(&self, namespace: &str, workload: &BTreeMap<String, String>) -> WorkloadMtls {
         let inherited = self.namespace_mtls(namespace);

@@ -4,15 +4,19 @@ use lateen_api::envoy::envoy::config::core::v3 as core;
 use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3 as proto;
 use lateen_api::envoy::envoy::r#type::matcher::v3 as matcher;
 use lateen_api::google::protobuf::Duration;
+use lateen_api::istio::TlsConfig;
+use lateen_mesh::tls::{CIPHERS, CURVES, known};
+use proto::tls_parameters::TlsProtocol;
 
 use super::wire::{ads, any, flag};
+use crate::resource::MeshConfig;
 
 /// The secret with the workload's certificate and key.
 const WORKLOAD: &str = "default";
 /// The secret with the roots of the mesh.
 const ROOT: &str = "ROOTCA";
 /// Ciphers of the mesh's own TLS up to 1.2.
-const CIPHERS: [&str; 6] = [
+const MESH_CIPHERS: [&str; 6] = [
     "ECDHE-ECDSA-AES256-GCM-SHA384",
     "ECDHE-RSA-AES256-GCM-SHA384",
     "ECDHE-ECDSA-AES128-GCM-SHA256",
@@ -77,10 +81,36 @@ fn san_matchers(names: &Names) -> Vec<proto::SubjectAltNameMatcher> {
 
 fn params() -> proto::TlsParameters {
     proto::TlsParameters {
-        tls_minimum_protocol_version: proto::tls_parameters::TlsProtocol::TlSv12.into(),
-        tls_maximum_protocol_version: proto::tls_parameters::TlsProtocol::TlSv13.into(),
+        tls_minimum_protocol_version: TlsProtocol::TlSv12.into(),
+        tls_maximum_protocol_version: TlsProtocol::TlSv13.into(),
         ..Default::default()
     }
+}
+
+/// Ciphers of a list, those that no proxy knows left out: one of them would make a proxy refuse all of it.
+pub fn ciphers(wanted: &[String]) -> Vec<String> {
+    known(wanted, &CIPHERS)
+}
+
+/// The settings of the mesh for TLS that is not its own, where nothing closer says otherwise.
+pub fn with_defaults(mut params: proto::TlsParameters, defaults: Option<&TlsConfig>) -> proto::TlsParameters {
+    let lowest = defaults.map(|defaults| lowest_version(&defaults.min_protocol_version));
+    if params.tls_minimum_protocol_version == i32::from(TlsProtocol::TlsAuto) {
+        params.tls_minimum_protocol_version = lowest.unwrap_or(TlsProtocol::TlSv12).into();
+    }
+    let Some(defaults) = defaults else { return params };
+    if params.ecdh_curves.is_empty() {
+        params.ecdh_curves = known(&defaults.ecdh_curves, &CURVES);
+    }
+    if params.cipher_suites.is_empty() {
+        params.cipher_suites = ciphers(&defaults.cipher_suites);
+    }
+    params
+}
+
+/// As MeshConfig writes it; 1.2 if it says nothing that is known.
+fn lowest_version(name: &str) -> TlsProtocol {
+    if name == "TLSV1_3" { TlsProtocol::TlSv13 } else { TlsProtocol::TlSv12 }
 }
 
 /// Mutual TLS of the mesh with peers of these names.
@@ -104,12 +134,17 @@ pub fn mesh_context(alpn: &[&str], names: &Names) -> proto::CommonTlsContext {
     }
 }
 
-/// Accepts mutual TLS from workloads of these trust domains.
-pub fn mesh_server(trust_domains: &[&str], alpn: &[&str]) -> core::TransportSocket {
-    let prefixes = trust_domains.iter().map(|td| format!("spiffe://{td}/")).collect();
-    let mut common = mesh_context(alpn, &Names::Prefix(prefixes));
+/// Accepts mutual TLS from workloads of the mesh's trust domains, as `meshMTLS` says.
+pub fn mesh_server(mesh: &MeshConfig, alpn: &[&str]) -> core::TransportSocket {
+    let domains = std::iter::once(mesh.trust_domain()).chain(mesh.raw.trust_domain_aliases.iter().map(String::as_str));
+    let mut common = mesh_context(alpn, &Names::Prefix(domains.map(|td| format!("spiffe://{td}/")).collect()));
     if let Some(params) = &mut common.tls_params {
-        params.cipher_suites = CIPHERS.iter().map(|c| (*c).to_owned()).collect();
+        let wanted = mesh.raw.mesh_mtls.clone().unwrap_or_default();
+        params.cipher_suites = ciphers(&wanted.cipher_suites);
+        if params.cipher_suites.is_empty() {
+            params.cipher_suites = MESH_CIPHERS.map(str::to_owned).into();
+        }
+        params.tls_minimum_protocol_version = lowest_version(&wanted.min_protocol_version).into();
     }
     socket(any(&proto::DownstreamTlsContext {
         common_tls_context: Some(common),
@@ -137,6 +172,8 @@ pub struct ClientTls<'a> {
     pub mutual: bool,
     /// Protocols to offer.
     pub alpn: Vec<String>,
+    /// What the mesh wants of such TLS.
+    pub defaults: Option<&'a TlsConfig>,
 }
 
 /// Where the roots of the machine are.
@@ -164,7 +201,7 @@ pub fn client(tls: &ClientTls<'_>) -> core::TransportSocket {
     let verified = validation.is_some();
     socket(any(&proto::UpstreamTlsContext {
         common_tls_context: Some(proto::CommonTlsContext {
-            tls_params: Some(params()),
+            tls_params: Some(with_defaults(params(), tls.defaults)),
             tls_certificates: certificates.into_iter().collect(),
             alpn_protocols: tls.alpn.clone(),
             validation_context_type: validation,

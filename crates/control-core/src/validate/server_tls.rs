@@ -1,22 +1,8 @@
 //! ServerTLSSettings, of a Gateway's server or a Sidecar's ingress.
 
-use super::cursor::{At, Report};
+use lateen_mesh::tls::CIPHERS;
 
-/// The cipher suites that a server can be limited to.
-const CIPHERS: [&str; 12] = [
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-ECDSA-AES128-SHA",
-    "ECDHE-RSA-AES128-SHA",
-    "AES128-GCM-SHA256",
-    "AES128-SHA",
-    "AES256-GCM-SHA384",
-    "AES256-SHA",
-];
+use super::cursor::{At, Report};
 
 pub(super) fn check(at: &At<'_>, report: &mut Report) {
     let mode = at.get("mode").text();

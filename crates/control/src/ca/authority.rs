@@ -1,5 +1,6 @@
 //! Signs certificates.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
@@ -9,21 +10,21 @@ use rcgen::{
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use super::{CaError, csr};
+use super::{CaError, csr, pem};
 use lateen_mesh::SpiffeId;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 /// Lifetime of the self-signed root, as Istio's.
 const ROOT_TTL: Duration = Duration::from_secs(3650 * 24 * 3600);
 /// Lifetime of a workload certificate for which no lifetime was asked.
-const DEFAULT_TTL: Duration = DAY;
+pub(super) const DEFAULT_TTL: Duration = DAY;
 /// Longest lifetime of a workload certificate.
 const MAX_TTL: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Certificates are valid from a little earlier, for peers whose clocks are behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(120);
 
 /// The CA as the files of Istio's secrets hold it (PEM).
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct CaFiles {
     /// Certificate that signs.
     pub cert: String,
@@ -33,6 +34,8 @@ pub struct CaFiles {
     pub chain: String,
     /// What peers trust.
     pub root: String,
+    /// Revocation lists; empty if there are none.
+    pub revoked: String,
 }
 
 /// A certificate with its key for a listener of istiod.
@@ -48,6 +51,11 @@ pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     not_after: SystemTime,
     files: CaFiles,
+    /// Trusted certificates; the one that this CA's own certificate leads to is the first.
+    roots: Vec<CertificateDer<'static>>,
+    root_not_after: SystemTime,
+    /// End of the last certificate signed here, in seconds since 1970.
+    last_end: AtomicU64,
 }
 
 impl Authority {
@@ -62,10 +70,16 @@ impl Authority {
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let root = params.self_signed(&key)?.pem();
-        Self::load(CaFiles { cert: root.clone(), key: key.serialize_pem(), chain: String::new(), root })
+        Self::load(CaFiles {
+            cert: root.clone(),
+            key: key.serialize_pem(),
+            chain: String::new(),
+            root,
+            revoked: String::new(),
+        })
     }
 
-    /// A CA from a secret.
+    /// A CA from a secret. Its certificate has to lead to one of the roots, or nobody would accept what it signs.
     pub fn load(files: CaFiles) -> Result<Self, CaError> {
         let bad = |what, reason: String| CaError::BadAuthority { what, reason };
         let key = KeyPair::from_pem(&files.key).map_err(|e| bad("ca-key.pem", e.to_string()))?;
@@ -78,18 +92,31 @@ impl Authority {
         if cert.public_key().raw != key.subject_public_key_info() {
             return Err(bad("ca-key.pem", "it is not the key of ca-cert.pem".into()));
         }
-        let seconds = u64::try_from(cert.validity().not_after.timestamp()).unwrap_or(0);
-        let not_after = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-        if CertificateDer::pem_slice_iter(files.root.as_bytes()).next().is_none() {
+        let mut roots = pem::certificates(&files.root).map_err(|e| bad("root-cert.pem", e))?;
+        let chain = pem::certificates(&files.chain).map_err(|e| bad("cert-chain.pem", e))?;
+        if roots.is_empty() {
             return Err(bad("root-cert.pem", "it holds no certificate".into()));
         }
+        let own = pem::root_of(&der, &chain, &roots);
+        let own = own.ok_or_else(|| bad("cert-chain.pem", "it leads to no certificate of root-cert.pem".into()))?;
+        roots[..=own].rotate_right(1);
+        pem::revocation_lists(&files.revoked).map_err(|e| bad("ca-crl.pem", e))?;
+        let not_after = pem::not_after(&der).unwrap_or(SystemTime::UNIX_EPOCH);
+        let chain_end = chain.iter().filter_map(|cert| pem::not_after(cert)).fold(not_after, SystemTime::min);
+        let root_not_after = pem::not_after(&roots[0]).unwrap_or(SystemTime::UNIX_EPOCH);
         let issuer = Issuer::from_ca_cert_der(&der, key)?;
-        Ok(Authority { issuer, not_after, files })
+        let not_after = chain_end.min(root_not_after);
+        Ok(Authority { issuer, not_after, files, roots, root_not_after, last_end: AtomicU64::new(0) })
+    }
+
+    /// Trusted certificates; first the one that this CA's own certificate leads to.
+    pub fn roots(&self) -> &[CertificateDer<'static>] {
+        &self.roots
     }
 
     /// The certificates that peers trust, PEM.
-    pub fn root_pem(&self) -> &str {
-        &self.files.root
+    pub fn root_pem(&self) -> String {
+        pem::to_pem(&self.roots)
     }
 
     /// The files of the secret.
@@ -97,12 +124,29 @@ impl Authority {
         &self.files
     }
 
-    /// When the signing certificate ends.
+    /// When what it signs can't be valid any longer: the end of its certificate, or of one that it leads to.
     pub fn not_after(&self) -> SystemTime {
         self.not_after
     }
 
-    /// Signs the public key of a request for `identity`; PEM, the leaf first and the root last.
+    /// When its root ends.
+    pub fn root_not_after(&self) -> SystemTime {
+        self.root_not_after
+    }
+
+    /// Which part of its root's lifetime is left, from 0 to 1.
+    pub(super) fn root_left(&self, now: SystemTime) -> f64 {
+        let lifetime = pem::lifetime(&self.roots[0]).unwrap_or(ROOT_TTL);
+        let left = self.root_not_after.duration_since(now).unwrap_or_default();
+        left.as_secs_f64() / lifetime.as_secs_f64().max(1.0)
+    }
+
+    /// When the last certificate that was signed here ends.
+    pub(super) fn last_end(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(self.last_end.load(Ordering::Relaxed))
+    }
+
+    /// Signs the public key of a request for `identity`; PEM, the leaf first, then certificates up to below the root.
     pub fn sign_workload(
         &self,
         csr_pem: &str,
@@ -120,7 +164,6 @@ impl Authority {
         if !self.files.chain.is_empty() {
             chain.push(self.files.chain.clone());
         }
-        chain.push(self.files.root.clone());
         Ok(chain)
     }
 
@@ -139,7 +182,10 @@ impl Authority {
 
     /// A leaf never outlives its issuer.
     fn leaf(&self, names: Vec<SanType>, ttl: Duration, now: SystemTime) -> Result<CertificateParams, CaError> {
-        let mut params = params(now - CLOCK_SKEW, (now + ttl).min(self.not_after))?;
+        let end = (now + ttl).min(self.not_after);
+        let seconds = end.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.last_end.fetch_max(seconds, Ordering::Relaxed);
+        let mut params = params(now - CLOCK_SKEW, end)?;
         params.subject_alt_names = names;
         params.is_ca = IsCa::ExplicitNoCa;
         params.use_authority_key_identifier_extension = true;

@@ -2,6 +2,11 @@
 
 mod authority;
 mod csr;
+mod expiry;
+mod keeper;
+mod live;
+mod pem;
+mod rotation;
 mod secret;
 mod service;
 
@@ -9,6 +14,9 @@ mod service;
 mod tests;
 
 pub use authority::{Authority, CaFiles, ServerCertificate};
+pub use keeper::{Keeper, Timing};
+pub use live::Live;
+pub use rotation::Active;
 pub use secret::load_or_create;
 pub use service::CaServer;
 
@@ -16,7 +24,7 @@ pub use service::CaServer;
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
     /// The CA's own key or certificate does not work.
-    #[error("the CA's {what} cannot be used: {reason}; put a valid pair into the secret and restart istiod")]
+    #[error("the CA's {what} cannot be used: {reason}; correct the secret")]
     BadAuthority {
         /// Which part of it.
         what: &'static str,

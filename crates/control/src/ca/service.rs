@@ -14,7 +14,7 @@ use tonic::body::Body;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic_prost::ProstCodec;
 
-use super::{Authority, CaError};
+use super::{CaError, Live};
 use crate::auth::{Authenticator, identify};
 use crate::metrics::{self, Metrics};
 
@@ -27,15 +27,15 @@ pub struct CaServer {
 }
 
 struct Inner {
-    authority: Arc<Authority>,
+    ca: Live,
     authenticator: Arc<dyn Authenticator>,
     metrics: Arc<Metrics>,
 }
 
 impl CaServer {
-    /// Signs with `authority` for those whom `authenticator` knows.
-    pub fn new(authority: Arc<Authority>, authenticator: Arc<dyn Authenticator>, metrics: Arc<Metrics>) -> Self {
-        CaServer { inner: Arc::new(Inner { authority, authenticator, metrics }) }
+    /// Signs with `ca` for those whom `authenticator` knows.
+    pub fn new(ca: Live, authenticator: Arc<dyn Authenticator>, metrics: Arc<Metrics>) -> Self {
+        CaServer { inner: Arc::new(Inner { ca, authenticator, metrics }) }
     }
 }
 
@@ -52,9 +52,11 @@ impl Inner {
         let request = request.into_inner();
         let seconds = u64::try_from(request.validity_duration).ok().filter(|seconds| *seconds > 0);
         let ttl = seconds.map(Duration::from_secs);
-        let signed = self.authority.sign_workload(&request.csr, &identity, ttl, SystemTime::now());
+        let active = self.ca.now();
+        let signed = active.signer.sign_workload(&request.csr, &identity, ttl, SystemTime::now());
         match signed {
-            Ok(cert_chain) => {
+            Ok(mut cert_chain) => {
+                cert_chain.push(active.roots.to_string());
                 self.metrics.add(&metrics::CITADEL_SUCCESS_CERT_ISSUANCE_COUNT, &[]);
                 tracing::info!(%identity, "signed a workload certificate");
                 Ok(IstioCertificateResponse { cert_chain })

@@ -13,20 +13,29 @@ use kube::runtime::watcher;
 use kube::{Api, Client, Resource};
 use lateen_control_core::install::{INJECTOR_WEBHOOK, VALIDATOR_WEBHOOK};
 use serde_json::{Value, json};
+use tokio::sync::watch;
 
+use crate::ca::Active;
 use crate::metrics::{self, Metrics};
 
 /// Pause after a failed watch or patch.
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Keeps both registrations pointing at a server that callers can verify, for ever.
-pub async fn keep_registered(client: Client, root_pem: String, metrics: Arc<Metrics>) {
-    let registrar = Registrar { client, bundle: STANDARD.encode(root_pem), metrics };
-    let injector = registrar.keep::<MutatingWebhookConfiguration>(INJECTOR_WEBHOOK, None);
-    // Refusing while nobody answers would block all configuration; now that istiod answers,
-    // letting broken configuration pass would be worse.
-    let validator = registrar.keep::<ValidatingWebhookConfiguration>(VALIDATOR_WEBHOOK, Some("Fail"));
-    futures::join!(injector, validator);
+pub async fn keep_registered(client: Client, mut ca: watch::Receiver<Active>, metrics: Arc<Metrics>) {
+    loop {
+        let bundle = STANDARD.encode(&*ca.borrow_and_update().roots);
+        let registrar = Registrar { client: client.clone(), bundle, metrics: metrics.clone() };
+        let injector = registrar.keep::<MutatingWebhookConfiguration>(INJECTOR_WEBHOOK, None);
+        // Refusing while nobody answers would block all configuration; now that istiod answers,
+        // letting broken configuration pass would be worse.
+        let validator = registrar.keep::<ValidatingWebhookConfiguration>(VALIDATOR_WEBHOOK, Some("Fail"));
+        tokio::select! {
+            _ = futures::future::join(injector, validator) => return,
+            // The registrations are read and written anew.
+            changed = ca.changed() => if changed.is_err() { return },
+        }
+    }
 }
 
 struct Registrar {

@@ -27,7 +27,7 @@ async fn sign(istiod: &TestIstiod, token: Option<&str>) -> Result<Vec<String>, S
 async fn a_token_gets_a_certificate_of_its_identity() {
     let istiod = TestIstiod::start().await;
     let chain = sign(&istiod, Some("shop/cart")).await.unwrap();
-    assert_eq!(chain.last().unwrap(), istiod.authority.root_pem());
+    assert_eq!(*chain.last().unwrap(), istiod.authority.root_pem());
     use rustls_pki_types::pem::PemObject as _;
     let leaf = rustls_pki_types::CertificateDer::from_pem_slice(chain[0].as_bytes()).unwrap();
     let leaf = String::from_utf8_lossy(&leaf).into_owned();

@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use hyper_util::rt::TokioIo;
 use lateen_control::access::{Decision, SecretAccess};
 use lateen_control::auth::{AuthError, Authentication, Authenticator};
-use lateen_control::ca::Authority;
+use lateen_control::ca::{Authority, Live};
 use lateen_control::config::Listen;
 use lateen_control::source::{Event, Key, watched};
 use lateen_control::tls::provider;
@@ -71,7 +71,7 @@ impl TestIstiod {
         let authority = Authority::self_signed("cluster.local", SystemTime::now()).unwrap();
         let authority = Arc::new(authority);
         let callers = Callers { authenticator: Arc::new(ByName), access: Arc::new(Gateways) };
-        let istiod = Istiod::new(config, authority.clone(), callers);
+        let istiod = Istiod::new(config, Live::new(authority.clone()), callers);
         let (events, receiver) = mpsc::channel(16);
         let (shutdown, mut background) = (CancellationToken::new(), JoinSet::new());
         let servers = istiod.start(receiver, None, &mut background, &shutdown).await.unwrap();
@@ -105,12 +105,12 @@ impl TestIstiod {
 
     /// A TLS connection as a sidecar makes it: trusting only the mesh's root.
     pub async fn connect(&self, address: SocketAddr) -> TlsStream<TcpStream> {
-        connect(address, self.authority.root_pem()).await
+        connect(address, &self.authority.root_pem()).await
     }
 
     /// gRPC over TLS on port 15012.
     pub fn channel(&self) -> Channel {
-        let (address, root) = (self.servers.addresses.tls_grpc, self.authority.root_pem().to_owned());
+        let (address, root) = (self.servers.addresses.tls_grpc, self.authority.root_pem());
         let connector = tower::service_fn(move |_: http::Uri| {
             let root = root.clone();
             async move { Ok::<_, std::io::Error>(TokioIo::new(connect(address, &root).await)) }

@@ -80,10 +80,16 @@ fn common(context: Option<&CommonTlsContext>, id: u64) -> Result<CommonTls, Load
         id,
         certificates,
         validation: validation(context.validation_context_type.as_ref())?,
-        alpn: context.alpn_protocols.iter().map(|name| name.as_str().into()).collect(),
+        alpn: texts(&context.alpn_protocols),
         min: version(params.tls_minimum_protocol_version, TlsVersion::V12),
         max: version(params.tls_maximum_protocol_version, TlsVersion::V13),
+        ciphers: texts(&params.cipher_suites),
+        curves: texts(&params.ecdh_curves),
     })
+}
+
+fn texts(all: &[String]) -> Vec<Arc<str>> {
+    all.iter().map(|text| text.as_str().into()).collect()
 }
 
 fn certificate_source(certificate: &TlsCertificate) -> Result<CertificateSource, LoadError> {

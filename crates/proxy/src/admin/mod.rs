@@ -8,6 +8,7 @@ mod stats;
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
@@ -47,6 +48,7 @@ pub struct AdminParts {
 pub struct AdminServer(pub AdminParts);
 
 const HELP: &str = "\
+/callers: who has called this workload, and for what
 /certs: certificates in use
 /clusters: clusters with their endpoints (format=json)
 /config_dump: configuration as loaded (resource=<field>, name_regex=<regex>)
@@ -70,6 +72,7 @@ impl Handler for AdminServer {
             "/" | "/help" => text(StatusCode::OK, HELP),
             "/ready" => self.ready(),
             "/server_info" => json(&info::server_info(parts)),
+            "/callers" => json(&parts.telemetry.callers(SystemTime::now())),
             "/certs" => json(&certs::certs(&parts.certs)),
             "/config_dump" => self.config_dump(&query),
             "/clusters" => clusters::clusters(&parts.state.tables(), query.is_json()),

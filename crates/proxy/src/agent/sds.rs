@@ -113,10 +113,15 @@ fn secret(store: &CertStore, name: &str) -> Option<Secret> {
                 ..Default::default()
             })
         }
-        "ROOTCA" => secret::Type::ValidationContext(CertificateValidationContext {
-            trusted_ca: inline(to_pem(&store.roots()?.certificates)),
-            ..Default::default()
-        }),
+        "ROOTCA" => {
+            let roots = store.roots()?;
+            let revoked = roots.revoked.as_ref().and_then(|pem| inline(String::from_utf8_lossy(pem).into_owned()));
+            secret::Type::ValidationContext(CertificateValidationContext {
+                trusted_ca: inline(to_pem(&roots.certificates)),
+                crl: revoked,
+                ..Default::default()
+            })
+        }
         other => {
             tracing::warn!(name = other, "Envoy asks for a secret that this agent does not have");
             return None;

@@ -10,7 +10,8 @@ use rustls::RootCertStore;
 use rustls::crypto::CryptoProvider;
 use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use webpki::{CertRevocationList, OwnedCertRevocationList};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
@@ -123,12 +124,14 @@ fn moment(seconds: i64) -> SystemTime {
 }
 
 /// What peers' certificates have to lead to.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Roots {
     /// The root certificates.
     pub certificates: Vec<CertificateDer<'static>>,
     /// The same as trust anchors.
     pub anchors: Arc<RootCertStore>,
+    /// PEM of revocation lists.
+    pub revoked: Option<Arc<[u8]>>,
 }
 
 impl Roots {
@@ -141,8 +144,19 @@ impl Roots {
         if certificates.is_empty() {
             return Err(CertError::Answer("there is no usable root certificate".to_owned()));
         }
-        Ok(Roots { certificates, anchors: Arc::new(anchors) })
+        Ok(Roots { certificates, anchors: Arc::new(anchors), revoked: None })
     }
+}
+
+/// The revocation lists in PEM text.
+pub(crate) fn revocation_lists(pem: &[u8]) -> Result<Vec<CertRevocationList<'static>>, String> {
+    CertificateRevocationListDer::pem_slice_iter(pem)
+        .map(|der| {
+            let der = der.map_err(|error| error.to_string())?;
+            let list = OwnedCertRevocationList::from_der(&der).map_err(|error| error.to_string())?;
+            Ok(list.into())
+        })
+        .collect()
 }
 
 /// The certificates in PEM text.

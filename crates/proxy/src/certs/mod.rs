@@ -7,9 +7,11 @@ mod identity;
 mod renewal;
 mod request;
 mod store;
+mod trusted;
 
 pub use authority::{Authority, CertificateAuthority};
 pub use credential::Credential;
+pub(crate) use identity::revocation_lists;
 pub use identity::{CertificateFacts, Identity, Roots, certificate_facts, to_pem};
 pub use renewal::{Renewal, keep_fresh};
 pub use request::PendingKey;

@@ -50,6 +50,16 @@ impl CertStore {
     /// Replaces both at once.
     pub fn replace(&self, identity: Identity, roots: Roots) {
         *self.current.lock() = Current { identity: Some(Arc::new(identity)), roots: Some(Arc::new(roots)) };
+        self.announce();
+    }
+
+    /// Replaces the roots.
+    pub fn replace_roots(&self, roots: Roots) {
+        self.current.lock().roots = Some(Arc::new(roots));
+        self.announce();
+    }
+
+    fn announce(&self) {
         self.generation.fetch_add(1, Ordering::Release);
         self.changed.notify_waiters();
     }
@@ -65,8 +75,7 @@ impl CertStore {
             return;
         }
         self.credentials.lock().extend(new.into_iter().map(|(name, credential)| (name, Arc::new(credential))));
-        self.generation.fetch_add(1, Ordering::Release);
-        self.changed.notify_waiters();
+        self.announce();
     }
 
     /// Forgets the credentials that nothing names any more.

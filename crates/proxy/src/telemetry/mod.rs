@@ -4,6 +4,7 @@
 
 pub mod access_log;
 mod authorization;
+mod callers;
 mod histogram;
 mod identity;
 mod key;
@@ -14,9 +15,11 @@ mod series;
 mod shard;
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use lateen_proxy_core::rbac::Verdict;
 use parking_lot::Mutex;
+use serde_json::Value;
 
 pub use identity::Identity;
 pub use own::ProcessStats;
@@ -68,6 +71,7 @@ impl Sink for Telemetry {
                 None => series.stream_closed(),
             }
         }
+        shard.callers.add(record);
         if !record.access_logs.is_empty() {
             shard.log(record, &self.logs);
         }
@@ -109,6 +113,18 @@ impl Telemetry {
         authorization.write(&mut out);
         self.process.write(&mut out, &self.state.tables(), self.logs.dropped());
         out
+    }
+}
+
+impl Telemetry {
+    /// Who has called this workload and for what, as JSON.
+    pub fn callers(&self, now: SystemTime) -> Value {
+        let mut sum = callers::Callers::default();
+        for shard in &self.shards {
+            let seen = shard.lock().callers.clone();
+            sum.merge(seen);
+        }
+        sum.to_json(now)
     }
 }
 

@@ -7,6 +7,7 @@ use lateen_proxy_core::listener::AccessLog;
 
 use super::access_log::{AccessLogs, Compiled, WorkerSinks};
 use super::authorization::Counts;
+use super::callers::Callers;
 use super::identity::Identity;
 use super::key::{self, Key};
 use super::labels::labels;
@@ -29,6 +30,8 @@ pub(super) struct Shard {
     sinks: WorkerSinks,
     /// What rules decided.
     pub(super) authorization: Counts,
+    /// Who called.
+    pub(super) callers: Callers,
 }
 
 impl Shard {

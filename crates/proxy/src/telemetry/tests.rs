@@ -291,3 +291,35 @@ fn a_filter_decides_what_is_logged() {
     let line = logged(format(), only_no_route(), |record| record.flags.set(Flag::NoRouteFound));
     assert_eq!(line, "NR 2023/11 100%\n");
 }
+
+#[test]
+fn callers_are_known_by_identity_or_else_by_address() {
+    let (telemetry, listener) = (telemetry(), listener(Direction::Inbound));
+    with_request(|request| {
+        let proven = Record { filter_chain: "inbound", ..record(&listener, &[], Some(request), None) };
+        telemetry.record(0, &proven);
+        telemetry.record(1, &proven);
+        telemetry.record(0, &Record { mtls: false, downstream_principal: None, ..proven });
+        let refused =
+            Record { filter_chain: "", details: "filter_chain_not_found", request: None, mtls: false, ..proven };
+        telemetry.record(0, &refused);
+        telemetry.record(0, &Record { details: "handshake", ..refused });
+        telemetry.record(0, &Record { details: "rbac_access_denied_matched_policy[none]", ..proven });
+    });
+    let outbound = super::tests::listener(Direction::Outbound);
+    telemetry.record(0, &Record { filter_chain: "out", ..record(&outbound, &[], None, None) });
+    let told = telemetry.callers(SystemTime::now());
+    let mut lines: Vec<String> = told["callers"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|call| {
+            let text = |key: &str| call[key].as_str().unwrap_or("-").to_owned();
+            let who = if call["principal"].is_string() { "identity" } else { "address" };
+            assert_eq!(call["principal"].is_string(), call["address"].is_null());
+            format!("{who} {} {} {} {}", text("method"), text("path"), call["calls"], call["refused"])
+        })
+        .collect();
+    lines.sort();
+    assert_eq!(lines, ["address   1 1", "address GET /hello 1 0", "identity GET /hello 2 0"]);
+}

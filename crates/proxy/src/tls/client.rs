@@ -10,7 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::sign::SingleCertAndKey;
 use tokio_rustls::TlsConnector;
 
-use super::provider::{provider, versions};
+use super::provider::{provider_for, versions};
 use super::roots::{certificates, trust};
 use super::verify::Verifier;
 use super::{TlsCache, TlsError, TlsInfo};
@@ -26,7 +26,7 @@ pub fn config(
     sni: Option<&str>,
     certs: &CertStore,
 ) -> Result<Arc<ClientConfig>, TlsError> {
-    let provider = provider();
+    let provider = provider_for(&tls.common)?;
     let trust = trust(&tls.common, certs)?;
     let check_name = tls.san_from_sni && sni.is_some() && trust.roots.is_some();
     let verifier = Verifier::new(&tls.common.validation, trust, provider.clone(), true, check_name);

@@ -4,6 +4,8 @@ mod client;
 mod provider;
 mod roots;
 mod server;
+#[cfg(test)]
+mod tests;
 mod verify;
 
 use std::cell::{OnceCell, RefCell};

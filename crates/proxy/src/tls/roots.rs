@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use lateen_proxy_core::tls::{CertificateSource, CommonTls, RootSource};
 use rustls::RootCertStore;
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer, pem::PemObject};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use rustls::sign::CertifiedKey;
-use webpki::{CertRevocationList, OwnedCertRevocationList};
+use webpki::CertRevocationList;
 
 use super::TlsError;
 use super::provider::provider;
-use crate::certs::CertStore;
+use crate::certs::{CertStore, revocation_lists};
 
 /// The secret that holds the workload's own certificate.
 const WORKLOAD: &str = "default";
@@ -40,23 +40,18 @@ pub fn trust(common: &CommonTls, certs: &CertStore) -> Result<Trust, TlsError> {
         Some(RootSource::Inline(pem)) => lists(pem)?,
         _ => Vec::new(),
     };
-    if let Some(RootSource::Sds(name)) = &common.validation.roots
-        && let Some(pem) = certs.credential(name).and_then(|credential| credential.revoked.clone())
-    {
-        revoked.extend(lists(&pem)?);
+    if let Some(RootSource::Sds(name)) = &common.validation.roots {
+        let pem = match &**name {
+            ROOTS => certs.roots().and_then(|roots| roots.revoked.clone()),
+            name => certs.credential(name).and_then(|credential| credential.revoked.clone()),
+        };
+        revoked.extend(pem.map(|pem| lists(&pem)).transpose()?.unwrap_or_default());
     }
     Ok(Trust { roots: roots(common, certs)?, revoked })
 }
 
 fn lists(pem: &[u8]) -> Result<Vec<CertRevocationList<'static>>, TlsError> {
-    let unusable = |error: String| TlsError::Unusable(format!("revocation list: {error}"));
-    CertificateRevocationListDer::pem_slice_iter(pem)
-        .map(|der| {
-            let der = der.map_err(|error| unusable(error.to_string()))?;
-            let list = OwnedCertRevocationList::from_der(&der).map_err(|error| unusable(error.to_string()))?;
-            Ok(list.into())
-        })
-        .collect()
+    revocation_lists(pem).map_err(|error| TlsError::Unusable(format!("revocation list: {error}")))
 }
 
 fn roots(common: &CommonTls, certs: &CertStore) -> Result<Option<Arc<RootCertStore>>, TlsError> {

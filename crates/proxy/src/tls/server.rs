@@ -9,7 +9,7 @@ use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
-use super::provider::{provider, versions};
+use super::provider::{provider_for, versions};
 use super::roots::{certificates, trust};
 use super::verify::Verifier;
 use super::{TlsCache, TlsError, TlsInfo};
@@ -24,7 +24,7 @@ pub fn config(tls: &DownstreamTls, alpn: Option<&str>, certs: &CertStore) -> Res
     if certificates.is_empty() {
         return Err(TlsError::NoCertificate);
     }
-    let provider = provider();
+    let provider = provider_for(&tls.common)?;
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(&versions(&tls.common))
         .map_err(|error| TlsError::Unusable(error.to_string()))?;

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use lateen_testkit::cluster::{Cluster, User, repository};
 
 /// The pages with commands, in an order in which they can be run.
-const PAGES: [&str; 14] = [
+const PAGES: [&str; 15] = [
     "guide/3-mini-mesh",
     "guide/4-injection",
     "guide/2-gateways",
@@ -15,6 +15,7 @@ const PAGES: [&str; 14] = [
     "guide/6-mutual-tls",
     "guide/6-authorization",
     "guide/6-end-users",
+    "certificates",
     "guide/8-resilience",
     "guide/9-canary",
     "guide/10-mirroring",

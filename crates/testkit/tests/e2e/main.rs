@@ -2,6 +2,7 @@
 //! Run as root with `--test-threads=1`: every test starts a mesh of its own, some of them as an unprivileged user.
 
 mod answers;
+mod assistant;
 mod authentication;
 mod authorization;
 mod conformance;

@@ -42,6 +42,7 @@ pub fn apply(cluster: &mut proto::Cluster, to: &Towards<'_>, scope: &Scope<'_>, 
                     service_names: &to.service.subject_alt_names,
                     mutual: mode == ClientTlsMode::Mutual,
                     alpn: outside_alpn(to.port.protocol),
+                    defaults: scope.snapshot.mesh.raw.tls_defaults.as_ref(),
                 };
                 cluster.transport_socket = Some(tls::client(&outside));
             }

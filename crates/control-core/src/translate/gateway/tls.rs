@@ -7,6 +7,8 @@ use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::common_tls
 };
 use lateen_api::istio::{ServerTlsMode, ServerTlsSettings, TlsProtocol};
 
+use lateen_mesh::tls::{CURVES, known};
+
 use super::merge::Server;
 use crate::translate::scope::Scope;
 use crate::translate::secret::{self, ROOTS_SUFFIX};
@@ -34,7 +36,9 @@ pub fn server(server: &Server<'_>, scope: &Scope<'_>) -> Option<core::TransportS
             ..certificates(settings, mode)
         },
     };
-    common.tls_params = Some(params(settings));
+    let defaults = scope.snapshot.mesh.raw.tls_defaults.as_ref();
+    let defaults = defaults.filter(|_| mode != ServerTlsMode::IstioMutual);
+    common.tls_params = Some(tls::with_defaults(params(settings), defaults));
     let required = matches!(mode, ServerTlsMode::Mutual | ServerTlsMode::IstioMutual);
     Some(tls::socket(any(&proto::DownstreamTlsContext {
         common_tls_context: Some(common),
@@ -110,22 +114,21 @@ fn client_checks(settings: &ServerTlsSettings) -> proto::CertificateValidationCo
 }
 
 fn params(settings: &ServerTlsSettings) -> proto::TlsParameters {
-    let version = |wanted: Option<TlsProtocol>, default: proto::tls_parameters::TlsProtocol| {
+    let version = |wanted: Option<TlsProtocol>| {
         use proto::tls_parameters::TlsProtocol as Wire;
         match wanted {
-            None | Some(TlsProtocol::Auto) => default,
+            None | Some(TlsProtocol::Auto) => Wire::TlsAuto,
             Some(TlsProtocol::V1_0) => Wire::TlSv10,
             Some(TlsProtocol::V1_1) => Wire::TlSv11,
             Some(TlsProtocol::V1_2) => Wire::TlSv12,
             Some(TlsProtocol::V1_3) => Wire::TlSv13,
         }
     };
-    use proto::tls_parameters::TlsProtocol as Wire;
     proto::TlsParameters {
-        tls_minimum_protocol_version: version(settings.min_protocol_version, Wire::TlSv12).into(),
-        tls_maximum_protocol_version: version(settings.max_protocol_version, Wire::TlsAuto).into(),
-        cipher_suites: settings.cipher_suites.clone(),
-        ecdh_curves: settings.ecdh_curves.clone(),
+        tls_minimum_protocol_version: version(settings.min_protocol_version).into(),
+        tls_maximum_protocol_version: version(settings.max_protocol_version).into(),
+        cipher_suites: tls::ciphers(&settings.cipher_suites),
+        ecdh_curves: known(&settings.ecdh_curves, &CURVES),
         ..Default::default()
     }
 }

@@ -182,10 +182,6 @@ impl Build<'_> {
     }
 
     fn chain(&self, name: &str, port: Option<u16>, way: &Way, filters: Vec<proto::Filter>) -> proto::FilterChain {
-        let mesh = &self.snapshot.mesh;
-        let domains: Vec<&str> = std::iter::once(mesh.trust_domain())
-            .chain(mesh.raw.trust_domain_aliases.iter().map(String::as_str))
-            .collect();
         let alpn: &[&str] = if way.http || !self.view.lateen {
             &["h2", "http/1.1"]
         } else {
@@ -200,7 +196,7 @@ impl Build<'_> {
                 ..Default::default()
             }),
             filters,
-            transport_socket: way.mtls.then(|| tls::mesh_server(&domains, alpn)),
+            transport_socket: way.mtls.then(|| tls::mesh_server(&self.snapshot.mesh, alpn)),
             ..Default::default()
         }
     }

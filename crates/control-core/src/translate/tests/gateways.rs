@@ -1,5 +1,6 @@
 use lateen_api::envoy::envoy::config::listener::v3::{FilterChain, Listener};
 use lateen_api::envoy::envoy::config::route::v3::RouteConfiguration;
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::{DownstreamTlsContext, Secret};
 use lateen_api::type_url;
 
@@ -166,4 +167,32 @@ fn credentials_are_for_proxies_of_their_namespace() {
     for name in ["theirs", "other/theirs", "token", "token-cacert", "missing"] {
         assert!(!found(name), "{name}");
     }
+}
+
+#[test]
+fn the_mesh_limits_tls_where_a_server_says_nothing() {
+    let params = |mesh: &str, tls: Value| {
+        let mut objects = vec![gateway("edge", "1", json!([server(443, "a", "HTTPS", "a.com", tls)]))];
+        objects.push(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": mesh}}));
+        let listener: Listener = get("0.0.0.0_443", &router(), &edge(&objects)).expect("is there");
+        context(&listener.filter_chains[0]).common_tls_context.and_then(|c| c.tls_params).expect("settings")
+    };
+    let (v12, v13): (i32, i32) = (TlsProtocol::TlSv12.into(), TlsProtocol::TlSv13.into());
+    let defaults = "tlsDefaults:\n  minProtocolVersion: TLSV1_3\n  ecdhCurves: [P-256, nonsense]\n  cipherSuites: \
+                    [AES128-SHA]\n";
+    let plain = json!({"mode": "SIMPLE", "credentialName": "cert"});
+    let own = json!({"mode": "SIMPLE", "credentialName": "cert", "minProtocolVersion": "TLSV1_2",
+        "maxProtocolVersion": "TLSV1_2", "cipherSuites": ["RC4", "ECDHE-RSA-AES128-GCM-SHA256"]});
+
+    let nothing = params("", plain.clone());
+    assert_eq!((nothing.tls_minimum_protocol_version, nothing.cipher_suites.len()), (v12, 0));
+    let of_mesh = params(defaults, plain);
+    assert_eq!(of_mesh.tls_minimum_protocol_version, v13);
+    assert_eq!((of_mesh.ecdh_curves, of_mesh.cipher_suites), (vec!["P-256".into()], vec!["AES128-SHA".into()]));
+    let own = params(defaults, own);
+    assert_eq!((own.tls_minimum_protocol_version, own.tls_maximum_protocol_version), (v12, v12));
+    assert_eq!(own.cipher_suites, ["ECDHE-RSA-AES128-GCM-SHA256"], "a stock Envoy refuses what it does not know");
+    let mutual = params(defaults, json!({"mode": "ISTIO_MUTUAL"}));
+    assert_eq!(mutual.tls_minimum_protocol_version, v12, "the mesh's own TLS has settings of its own");
 }

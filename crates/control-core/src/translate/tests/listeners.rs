@@ -1,6 +1,9 @@
+use lateen_api::envoy::envoy::config::core::v3::transport_socket;
 use lateen_api::envoy::envoy::config::listener::v3::{Filter, FilterChain, Listener, filter};
 use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3::HttpConnectionManager;
 use lateen_api::envoy::envoy::extensions::filters::network::tcp_proxy::v3::{TcpProxy, tcp_proxy::ClusterSpecifier};
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::DownstreamTlsContext;
+use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::tls_parameters::TlsProtocol;
 use lateen_api::type_url;
 use prost::Name;
 use serde_json::{Value, json};
@@ -127,4 +130,23 @@ fn a_stock_envoy_gets_no_filter_it_lacks() {
         assert_eq!(istio.count() > 0, lateen);
         assert_eq!(manager.http_filters.last().map(|f| f.name.as_str()), Some("envoy.filters.http.router"));
     }
+}
+
+#[test]
+fn mesh_mtls_says_which_tls_workloads_accept() {
+    let params = |yaml: &str| {
+        let config = json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": yaml}});
+        let mut objects = shop();
+        objects.push(config);
+        let listener: Listener = get("virtualInbound", &sidecar(), &mesh(&objects)).expect("there");
+        let socket = listener.filter_chains.iter().find_map(|chain| chain.transport_socket.as_ref()).expect("has TLS");
+        let Some(transport_socket::ConfigType::TypedConfig(any)) = &socket.config_type else { panic!("no settings") };
+        unpack::<DownstreamTlsContext>(any).common_tls_context.and_then(|c| c.tls_params).expect("settings")
+    };
+    let default = params("");
+    assert_eq!((default.tls_minimum_protocol_version, default.cipher_suites.len()), (TlsProtocol::TlSv12.into(), 6));
+    let limited = params("meshMTLS:\n  minProtocolVersion: TLSV1_3\n  cipherSuites: [ECDHE-RSA-AES256-GCM-SHA384]\n");
+    assert_eq!(limited.tls_minimum_protocol_version, i32::from(TlsProtocol::TlSv13));
+    assert_eq!(limited.cipher_suites, ["ECDHE-RSA-AES256-GCM-SHA384"]);
 }

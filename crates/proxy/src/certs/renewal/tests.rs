@@ -2,6 +2,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertificateSigningRequestParams
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
+use crate::certs::to_pem;
 
 /// An authority that fails a few times, then signs whatever it is asked for.
 struct TestAuthority {
@@ -50,7 +51,7 @@ fn provider() -> Arc<CryptoProvider> {
 #[tokio::test]
 async fn obtains_the_identity_it_asks_for() {
     let authority = TestAuthority::new(0, Duration::from_secs(3600));
-    let (identity, roots) = obtain(&renewal(), &authority, &provider()).await.unwrap();
+    let Obtained { identity, roots, .. } = obtain(&renewal(), &authority, None, &provider()).await.unwrap();
     assert_eq!(identity.spiffe_id.as_deref(), Some("spiffe://cluster.local/ns/default/sa/frontend"));
     assert_eq!(identity.lifetime(), Duration::from_secs(3600));
     assert_eq!(roots.certificates.len(), 1);
@@ -61,7 +62,7 @@ async fn obtains_the_identity_it_asks_for() {
 #[tokio::test]
 async fn renews_at_about_half_of_the_lifetime() {
     let authority = TestAuthority::new(0, Duration::from_secs(3600));
-    let (identity, _) = obtain(&renewal(), &authority, &provider()).await.unwrap();
+    let identity = obtain(&renewal(), &authority, None, &provider()).await.unwrap().identity;
     for (chance, expected) in [(0.0, 1836), (0.5, 1800), (1.0, 1764)] {
         let pause = renewal().pause(&identity, identity.not_before, chance);
         assert_eq!(pause.as_secs(), expected);
@@ -82,4 +83,49 @@ async fn retries_until_there_is_a_certificate_and_rotates() {
     assert_ne!(first.serial, second.serial);
     assert_ne!(first.chain()[0], second.chain()[0], "a renewal uses a new key");
     task.abort();
+}
+
+#[test]
+fn an_answer_may_trust_several_roots() {
+    let pem = || TestAuthority::new(0, Duration::from_secs(10)).issuer.pem();
+    let (leaf, intermediate, new, old) = (pem(), pem(), pem(), pem());
+    let (chain, roots) = split(&[leaf.clone(), intermediate, format!("{new}{old}")]).unwrap();
+    assert_eq!((chain.len(), roots.len()), (2, 2));
+    assert_eq!(to_pem(&roots[..1]).lines().nth(1), new.lines().nth(1), "the one signed under is the first");
+    let (chain, roots) = split(&[format!("{leaf}{new}")]).unwrap();
+    assert_eq!((chain.len(), roots.len()), (1, 1));
+    assert!(split(&[leaf]).unwrap().1.is_empty(), "a lone leaf has no root");
+}
+
+#[tokio::test]
+async fn a_new_root_is_trusted_at_once_and_asks_for_a_new_certificate_when_it_signs() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("root-cert.pem");
+    let pem = || TestAuthority::new(0, Duration::from_secs(10)).issuer.pem();
+    let (old, new) = (pem(), pem());
+    std::fs::write(&file, &old).unwrap();
+    let under = certificates_in(old.as_bytes()).unwrap().pop();
+    let moment = Duration::from_millis(5);
+    let mut watch = Watch { files: TrustedFiles::new(&file), under, look: moment, spread: moment };
+    let store = Arc::new(CertStore::new());
+    let trusted = |store: &CertStore| store.roots().map_or(0, |roots| roots.certificates.len());
+
+    watch.wait(moment * 4, &store).await;
+    assert_eq!(trusted(&store), 1);
+    let waiting = {
+        let store = store.clone();
+        tokio::spawn(async move { watch.wait(Duration::from_secs(3600), &store).await })
+    };
+    let seen = store.generation();
+    std::fs::write(&file, format!("{old}{new}")).unwrap();
+    store.newer_than(seen).await;
+    assert_eq!(trusted(&store), 2);
+    assert!(!waiting.is_finished(), "the old root still signs");
+    // Half a file is no reason to trust nothing.
+    std::fs::write(&file, "-----BEGIN CERTIFICATE-----\n!").unwrap();
+    tokio::time::sleep(moment * 4).await;
+    assert_eq!(trusted(&store), 2);
+    std::fs::write(&file, format!("{new}{old}")).unwrap();
+    waiting.await.unwrap();
+    assert_eq!(trusted(&store), 2);
 }
