@@ -47,3 +47,85 @@ fn load(
     let reasons = loader.apply(kind, &resources, &[]);
     if reasons.is_empty() { Ok(()) } else { Err(Refused { kind: kind.to_owned(), reasons }) }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::net::{IpAddr, Ipv4Addr};
+
+    use lateen_api::discovery::Node;
+    use lateen_proxy_core::jwt::{Algorithm, KeyMaterial, Signatures};
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::call::{Call, Protection, Speaks, Way};
+    use crate::{Failure, Judge, explain, strict};
+
+    struct NoTokens;
+
+    impl Signatures for NoTokens {
+        fn verify(&self, _: Algorithm, _: &KeyMaterial, _: &[u8], _: &[u8]) -> bool {
+            false
+        }
+    }
+
+    fn object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
+        json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+    }
+
+    /// Two hosts with certificates of their own behind one address: who shows up as one is not served the other.
+    #[test]
+    fn a_host_is_served_only_under_its_own_server_name() {
+        let server = |host: &str| {
+            json!({"port": {"number": 443, "name": host, "protocol": "HTTPS"}, "hosts": [host],
+                "tls": {"mode": "SIMPLE", "credentialName": host}})
+        };
+        let to_web = |host: &str| {
+            let route = json!([{"destination": {"host": "web.shop.svc.cluster.local"}}]);
+            object(
+                "networking.istio.io/v1",
+                "VirtualService",
+                host,
+                json!({"hosts": [host], "gateways": ["edge"], "http": [{"route": route}]}),
+            )
+        };
+        let objects = [
+            object("v1", "Service", "web", json!({"clusterIP": "10.96.0.1", "ports": [{"name": "http", "port": 80}]})),
+            object(
+                "networking.istio.io/v1",
+                "Gateway",
+                "edge",
+                json!({"selector": {"istio": "ingressgateway"},
+                "servers": [server("public.com"), server("private.com")]}),
+            ),
+            to_web("public.com"),
+            to_web("private.com"),
+        ];
+        let node = Node { id: "router~10.0.0.9~edge-1.shop~shop.svc.cluster.local".into(), ..Default::default() };
+        let mut view = ProxyView::from_node(&node).expect("a proxy");
+        view.lateen = true;
+        view.labels = BTreeMap::from([("istio".to_owned(), "ingressgateway".to_owned())]);
+        let tables = tables(&view, &strict::store(&objects).snapshot()).expect("loads");
+        let failure = |sni: &str, host: &str| {
+            let call = Call {
+                address: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+                port: 443,
+                speaks: Speaks::Http2,
+                protection: Protection::Tls,
+                principal: None,
+                client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+                method: "GET".into(),
+                host: host.into(),
+                path: "/".into(),
+                headers: Vec::new(),
+                sni: Some(sni.into()),
+                alpn: None,
+                way: Way::Gateway,
+            };
+            explain(&tables, &call, &Judge { signatures: &NoTokens, now: 0 }).failure
+        };
+        assert_eq!(failure("public.com", "public.com"), None);
+        assert_eq!(failure("public.com", "private.com"), Some(Failure::NoVirtualHost));
+        assert_eq!(failure("unknown.com", "private.com"), Some(Failure::NoFilterChain));
+    }
+}

@@ -70,9 +70,13 @@ impl Cluster {
     }
 
     pub async fn istiod_of_pod(&self, pod: &str) -> DropGuard {
+        self.istiod_with(|config| config.pod_name = pod.to_owned())
+    }
+
+    pub fn istiod_with(&self, change: impl FnOnce(&mut Config)) -> DropGuard {
         let free = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         let mut config = Config::resolve("1.2.3", |_| None);
-        config.pod_name = pod.to_owned();
+        change(&mut config);
         config.listen = Listen { grpc: free, tls_grpc: free, webhook: free, monitoring: free, health: free };
         let shutdown = CancellationToken::new();
         let serving = lateen_control::serve(config, self.client.clone(), shutdown.clone());
@@ -156,8 +160,86 @@ async fn tokens_are_judged_by_the_api_server() {
     assert_eq!(identity.to_string(), "spiffe://example.org/ns/istio-system/sa/istiod");
     let mut forged = good.clone();
     forged.push('x');
-    for bad in [forged, token("other").await, String::new()] {
+    // A token of a pod is good for as long as the pod is there.
+    let pod = serde_json::json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "short", "namespace": "istio-system" },
+        "spec": { "containers": [{ "name": "app", "image": "x" }] },
+    });
+    cluster.create(pod).await;
+    let pods = cluster.api("v1", "Pod", Some("istio-system"));
+    let uid = cluster.until(&pods, "short", "/metadata/uid", Value::is_string).await;
+    let request = serde_json::json!({
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "spec": { "audiences": ["istio-ca"], "boundObjectRef": { "kind": "Pod", "apiVersion": "v1", "name": "short", "uid": uid } },
+    });
+    let made: Value = accounts.create_subresource("token", "istiod", &Default::default(), &request).await.unwrap();
+    let of_pod = made["status"]["token"].as_str().unwrap().to_owned();
+    reviewer.authenticate(&of_pod).await.unwrap();
+    let at_once = kube::api::DeleteParams::default().grace_period(0);
+    pods.delete("short", &at_once).await.unwrap();
+    for bad in [forged, token("other").await, of_pod, String::new()] {
         let refused = reviewer.authenticate(&bad).await;
         assert!(matches!(refused, Err(lateen_control::auth::AuthError::Refused(_))), "{refused:?}");
     }
+}
+
+/// A CA as users plug it in, with keys of another kind than istiod's own.
+fn cacerts() -> (Value, String) {
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, PKCS_ECDSA_P384_SHA384};
+    let params = |name: &str| {
+        let mut params = CertificateParams::default();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+    };
+    let key = || KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).unwrap();
+    let (root_key, ca_key) = (key(), key());
+    let root_params = params("root");
+    let root = root_params.self_signed(&root_key).unwrap().pem();
+    let cert = params("ca").signed_by(&ca_key, &Issuer::from_params(&root_params, &root_key)).unwrap().pem();
+    let files = serde_json::json!({
+        "ca-cert.pem": cert, "ca-key.pem": ca_key.serialize_pem(), "cert-chain.pem": cert, "root-cert.pem": root,
+    });
+    (files, root)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_ca_follows_its_secrets() {
+    use base64::Engine as _;
+    let cluster = Cluster::start().await;
+    let _istiod = cluster.istiod_with(|config| config.ca.announce = Duration::from_millis(500));
+    let secrets = cluster.api("v1", "Secret", Some("istio-system"));
+    let maps = cluster.api("v1", "ConfigMap", Some("default"));
+    let trusted = async |wanted: &dyn Fn(&str) -> bool| {
+        let wanted = |value: &Value| value.as_str().is_some_and(wanted);
+        let text = cluster.until(&maps, "istio-ca-root-cert", "/data/root-cert.pem", wanted).await;
+        text.as_str().unwrap().to_owned()
+    };
+    let roots = |text: &str| text.matches("BEGIN CERTIFICATE").count();
+    let patch = async |name: &str, patch: Value| {
+        secrets.patch(name, &Default::default(), &kube::api::Patch::Merge(&patch)).await.unwrap();
+    };
+
+    let old = trusted(&|text| roots(text) == 1).await;
+    patch("istio-ca-secret", serde_json::json!({ "metadata": { "annotations": { "lateen.dev/rotate-root": "now" } } }))
+        .await;
+    trusted(&|text| roots(text) == 2 && text.starts_with(&old)).await;
+    let new = trusted(&|text| roots(text) == 2 && text.ends_with(&old)).await;
+    let webhooks = cluster.api("admissionregistration.k8s.io/v1", "MutatingWebhookConfiguration", None);
+    let bundle = base64::engine::general_purpose::STANDARD.encode(&new);
+    cluster.until(&webhooks, INJECTOR_WEBHOOK, "/webhooks/0/clientConfig/caBundle", |value| *value == bundle).await;
+
+    // What can't be used changes nothing, until it is corrected.
+    let (files, root) = cacerts();
+    let mut bad = files.clone();
+    bad["ca-key.pem"] = "junk".into();
+    let metadata = serde_json::json!({ "name": "cacerts", "namespace": "istio-system" });
+    cluster
+        .create(serde_json::json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": bad }))
+        .await;
+    maps.delete("istio-ca-root-cert", &Default::default()).await.unwrap();
+    trusted(&|text| text == new).await;
+    patch("cacerts", serde_json::json!({ "stringData": files })).await;
+    let plugged = trusted(&|text| roots(text) == 3 && text.starts_with(&root)).await;
+    assert!(plugged.ends_with(&new), "what was signed before is still good");
 }

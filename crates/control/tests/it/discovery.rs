@@ -222,6 +222,7 @@ fn edge(istiod: &TestIstiod, token: &'static str, tasks: &mut JoinSet<()>) -> Re
     let subscriptions = Subscriptions::default();
     subscriptions.add_all(type_url::LISTENER);
     subscriptions.add(type_url::SECRET, CREDENTIAL);
+    subscriptions.add(type_url::SECRET, OF_OTHERS);
     let seen = resources.clone();
     let handler = move |update: Update| {
         for name in update.removed {
@@ -244,10 +245,16 @@ fn edge(istiod: &TestIstiod, token: &'static str, tasks: &mut JoinSet<()>) -> Re
 /// In place of the version of what isn't there.
 const MISSING: &str = "missing";
 const CREDENTIAL: &str = "kubernetes://credential";
+/// A credential of another namespace.
+const OF_OTHERS: &str = "kubernetes://bank/credential";
 
 fn secret(certificate: &str) -> Value {
+    secret_in("shop", certificate)
+}
+
+fn secret_in(namespace: &str, certificate: &str) -> Value {
     json!({
-        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "credential", "namespace": "shop" },
+        "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "credential", "namespace": namespace },
         "data": { "tls.crt": certificate, "tls.key": "a2V5" },
     })
 }
@@ -260,10 +267,12 @@ async fn credentials_go_to_those_who_may_read_secrets_and_follow_changes() {
     let may_not = edge(&istiod, "shop/web", &mut tasks);
     let missing = |proxy: &Resources| version(proxy, type_url::SECRET, CREDENTIAL).is_some_and(|v| v == MISSING);
     until("both hear that there is none", || missing(&may) && missing(&may_not)).await;
+    istiod.put(secret_in("bank", "c2VjcmV0")).await;
     istiod.put(secret("b25l")).await;
     until("the credential arrives", || !missing(&may)).await;
     let first = version(&may, type_url::SECRET, CREDENTIAL);
     istiod.put(secret("dHdv")).await;
     until("its successor arrives", || version(&may, type_url::SECRET, CREDENTIAL) != first).await;
     assert!(missing(&may_not));
+    assert_eq!(version(&may, type_url::SECRET, OF_OTHERS).as_deref(), Some(MISSING), "it is another namespace's");
 }
