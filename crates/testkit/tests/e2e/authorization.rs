@@ -291,3 +291,113 @@ fn custom_fails_closed(world: &World) -> anyhow::Result<()> {
     world.expect("/get", &[("default", "403"), ("plain", "403")])?;
     world.expect("/status/204", &[("default", "204"), ("plain", "204")])
 }
+
+/// An authorizer without a sidecar, and a port of it that nobody answers.
+const AUTHORIZER: &str = r#"
+apiVersion: v1
+kind: Service
+metadata: {name: ext-authz, namespace: plain}
+spec:
+  selector: {app: ext-authz}
+  ports: [{name: http, port: 8000}, {name: grpc, port: 9000}, {name: grpc-dead, port: 9999}]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: ext-authz, namespace: plain}
+spec:
+  selector: {matchLabels: {app: ext-authz}}
+  template:
+    metadata: {labels: {app: ext-authz}}
+    spec:
+      terminationGracePeriodSeconds: 0
+      containers: [{name: ext-authz, image: istio/ext-authz, args: [-allow_service_account=curl]}]
+"#;
+
+/// What the mesh knows of it.
+const PROVIDERS: &str = r#"
+extensionProviders:
+- name: by-http
+  envoyExtAuthzHttp:
+    {service: ext-authz.plain.svc.cluster.local, port: 8000, includeRequestHeadersInCheck: [x-ext-authz]}
+- name: by-grpc
+  envoyExtAuthzGrpc:
+    {service: ext-authz.plain.svc.cluster.local, port: 9000, includeRequestBodyInCheck: {maxRequestBytes: 64}}
+- name: dead-open
+  envoyExtAuthzGrpc: {service: ext-authz.plain.svc.cluster.local, port: 9999, failOpen: true}
+- name: dead
+  envoyExtAuthzGrpc: {service: ext-authz.plain.svc.cluster.local, port: 9999, statusOnError: "503"}
+"#;
+
+/// Policies on paths, and one on a port, each with an authorizer of its own: all at once.
+const ASKS: [(&str, &str); 6] = [
+    ("by-http", "{paths: [/get, /anything/both]}"),
+    ("by-grpc", "{paths: [/post]}"),
+    ("dead-open", "{paths: [/headers]}"),
+    ("dead", "{paths: [/uuid, /anything/both]}"),
+    ("nobody", "{paths: [/ip]}"),
+    ("by-grpc", "{ports: ['5678']}"),
+];
+
+#[test]
+fn authorizers_are_asked() -> anyhow::Result<()> {
+    let cluster = Cluster::start(User::Root)?;
+    let world = World::new(&cluster)?;
+    let kubectl = &world.kubectl;
+    kubectl.apply_text(AUTHORIZER)?;
+    kubectl.run(&["rollout", "status", "-n", "plain", "deployment/ext-authz", "--timeout=60s"])?;
+    let map = kubectl.get(&["configmap", "istio", "-n", "istio-system"])?;
+    let mesh = map["data"]["mesh"].as_str().context("the mesh's settings")?;
+    let patch = serde_json::json!({ "data": { "mesh": format!("{mesh}{PROVIDERS}") } }).to_string();
+    kubectl.run(&["patch", "configmap", "istio", "-n", "istio-system", "--type=merge", "--patch", &patch])?;
+    for (index, (provider, operation)) in ASKS.into_iter().enumerate() {
+        let spec =
+            format!("action: CUSTOM, provider: {{name: {provider}}}, rules: [{{to: [{{operation: {operation}}}]}}]");
+        kubectl.apply_text(&policy(&spec).replace("{name: tested}", &format!("{{name: asks-{index}}}")))?;
+    }
+    let (allow, deny) = (["-H", "x-ext-authz: allow"], ["-H", "x-ext-authz: deny"]);
+    // Path, arguments, status, and what is in the answer.
+    let calls: &[(&str, &[&str], &str, &str)] = &[
+        ("/get", &allow, "200", ""),
+        ("/get", &deny, "403", "denied by ext_authz"),
+        ("/post", &["-H", allow[1], "-d", "a small body"], "200", "a small body"),
+        ("/post", &["-H", deny[1], "-d", "a small body"], "403", "denied by ext_authz"),
+        ("/post", &["-H", allow[1], "-d", &"long".repeat(50)], "413", ""),
+        ("/headers", &[], "200", ""),
+        ("/uuid", &[], "503", ""),
+        ("/anything/both", &allow, "503", ""),
+        ("/anything/both", &deny, "403", "denied by ext_authz"),
+        ("/ip", &allow, "403", "RBAC: access denied"),
+        ("/status/204", &[], "204", ""),
+    ];
+    for server in SERVERS {
+        for (path, args, status, part) in calls {
+            let url = format!("http://{server}.default{path}");
+            let command = ["exec", "deploy/curl", "-c", "curl", "--", "curl", "-s", "-m", "5", "-w", "\n%{http_code}"];
+            eventually(ARRIVAL, || {
+                let text = kubectl.run(&[&command[..], args, &[&url]].concat())?;
+                let (body, found) = text.rsplit_once('\n').context("no status")?;
+                ensure!(
+                    found == *status && body.contains(part),
+                    "{url} {args:?}: {found} {body}, expected {status} {part}"
+                );
+                Ok(())
+            })?;
+        }
+        // The authorizer saw the body, and what it says reaches the server.
+        let url = format!("http://{server}.default/post");
+        let told =
+            ["exec", "deploy/curl", "-c", "curl", "--", "curl", "-s", "-H", allow[1], "-d", "a small body", &url];
+        let answer: Value = serde_json::from_str(&kubectl.run(&told)?)?;
+        let received = answer["headers"].to_string();
+        ensure!(received.contains("Ext-Authz-Check-Received") && received.contains("a small body"), "{received}");
+    }
+    // About byte streams nothing of HTTP is known, so that those who are asked about paths are asked about all of them.
+    world.expect(":5678/", &[("default", "000"), ("plain", "000")])?;
+    for index in 0..ASKS.len() - 1 {
+        kubectl.run(&["delete", "authorizationpolicy", &format!("asks-{index}")])?;
+    }
+    world.expect(":5678/", &[("default", "200"), ("plain", "000")])?;
+    let status = cluster.run(&["proxy-status"])?;
+    ensure!(!status.contains("ERROR"), "a proxy refused something:\n{status}");
+    Ok(())
+}

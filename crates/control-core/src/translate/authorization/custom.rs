@@ -18,10 +18,10 @@ use crate::translate::wire::any_as;
 
 const HTTP_EXT_AUTHZ: &str = "envoy.filters.http.ext_authz";
 const NETWORK_EXT_AUTHZ: &str = "envoy.filters.network.ext_authz";
-/// What the marking filter puts in front of the names of its results.
+/// What the only marking filter puts in front of the names of its results.
 const MARK_PREFIX: &str = "istio_ext_authz_";
-/// The result that the asking filter looks at.
-const MARK: &str = "istio_ext_authz_shadow_effective_policy_id";
+/// The result that the asking filter looks at, behind that.
+const MARK: &str = "shadow_effective_policy_id";
 
 /// Filters for policies with action CUSTOM.
 #[derive(Default)]
@@ -32,15 +32,18 @@ pub struct Custom {
     pub tcp: Vec<Filter>,
 }
 
-/// The filters of these policies. What matches them is denied when their authorizer can't be asked.
+/// The filters of these policies. What matches them is denied when their authorizer can't be asked. Several authorizers
+/// are asked one after the other, each about what its own policies match, and any of them can deny; Istio asks several
+/// only when `PILOT_ENABLE_MULTIPLE_CUSTOM_AUTHZ_PROVIDERS` is set, and denies otherwise.
 pub fn filters(policies: &[&Policy], trusted: &[String], snapshot: &Snapshot, reads: &mut ReadSet) -> Custom {
     let mut filters = Custom::default();
     let groups = by_provider(policies);
     let several = groups.len() > 1;
     for (name, policies) in groups {
-        let group = Group { provider: name, policies, trusted };
-        let found = (!several).then(|| provider::find(name, snapshot, reads)).flatten();
-        match found {
+        // What one of several marks is nothing to the others.
+        let mark = if several { format!("{MARK_PREFIX}{name}_") } else { MARK_PREFIX.to_owned() };
+        let group = Group { provider: name, policies, trusted, mark };
+        match provider::find(name, snapshot, reads) {
             Some(provider) => group.ask(&provider, &mut filters),
             None => group.deny(&mut filters),
         }
@@ -53,6 +56,8 @@ struct Group<'p> {
     provider: &'p str,
     policies: Vec<&'p Policy>,
     trusted: &'p [String],
+    /// What its marking filter puts in front of the names of its results.
+    mark: String,
 }
 
 impl Group<'_> {
@@ -71,13 +76,17 @@ impl Group<'_> {
     }
 
     fn marked(&self, filter: &str) -> MetadataMatcher {
-        condition::metadata(filter, [MARK], condition::equals(text::starting(self.prefix())))
+        condition::metadata(
+            filter,
+            [format!("{}{MARK}", self.mark).as_str()],
+            condition::equals(text::starting(self.prefix())),
+        )
     }
 
     fn ask(&self, provider: &Provider, filters: &mut Custom) {
         let marks = HttpRbac {
             shadow_rules: Some(self.rules(Place::Http, "")),
-            shadow_rules_stat_prefix: MARK_PREFIX.to_owned(),
+            shadow_rules_stat_prefix: self.mark.clone(),
             ..Default::default()
         };
         filters.http.push(http_filter(HTTP_RBAC, any_as(&marks)));
@@ -87,7 +96,7 @@ impl Group<'_> {
             let marks = NetworkRbac {
                 shadow_rules: Some(self.rules(Place::Tcp, "")),
                 stat_prefix: TCP_PREFIX.to_owned(),
-                shadow_rules_stat_prefix: MARK_PREFIX.to_owned(),
+                shadow_rules_stat_prefix: self.mark.clone(),
                 ..Default::default()
             };
             filters.tcp.push(network_filter(NETWORK_RBAC, any_as(&marks)));

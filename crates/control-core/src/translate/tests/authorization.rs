@@ -4,6 +4,7 @@ use lateen_api::envoy::envoy::extensions::filters::http::rbac::v3::Rbac;
 use lateen_api::envoy::envoy::extensions::filters::network::http_connection_manager::v3::{
     HttpConnectionManager, HttpFilter, http_filter,
 };
+use lateen_api::envoy::envoy::r#type::matcher::v3::metadata_matcher::path_segment::Segment;
 
 use super::*;
 
@@ -145,4 +146,32 @@ fn custom_asks_its_authorizer_or_denies() {
         let found = filters(&web(), &objects);
         assert_eq!(found.iter().map(names).collect::<Vec<_>>(), [(vec![denied.clone()], vec![])]);
     }
+}
+
+#[test]
+fn several_authorizers_are_asked_each_about_its_own() {
+    let settings = json!({"service": "backend.default.svc.cluster.local", "port": 80});
+    let provider = |name: &str| json!({"name": name, "envoyExtAuthzHttp": settings});
+    let mesh = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {"mesh": json!({"extensionProviders": [provider("p"), provider("q")]}).to_string()}});
+    let custom = |name: &str, by: &str, path: &str| {
+        policy("default", name, json!({"action": "CUSTOM", "provider": {"name": by}, "rules": paths(path)}))
+    };
+    let found = filters(
+        &web(),
+        &with(vec![mesh, custom("one", "p", "/a"), custom("two", "q", "/b"), custom("bad", "r", "/c")]),
+    );
+    let kinds: Vec<&str> = found.iter().map(|filter| filter.name.rsplit('.').next().unwrap_or_default()).collect();
+    assert_eq!(kinds, ["rbac", "ext_authz", "rbac", "ext_authz", "rbac"]);
+    for (marks, asks) in [(&found[0], &found[1]), (&found[2], &found[3])] {
+        let marks: Rbac = config(marks);
+        let asks: ExtAuthz = config(asks);
+        let key = asks.filter_enabled_metadata.expect("is selective").path.remove(0);
+        let Some(Segment::Key(key)) = key.segment else { panic!("no key") };
+        assert_eq!(key, format!("{}shadow_effective_policy_id", marks.shadow_rules_stat_prefix));
+    }
+    let prefixes: std::collections::BTreeSet<String> =
+        [0, 2].into_iter().map(|at| config::<Rbac>(&found[at]).shadow_rules_stat_prefix).collect();
+    assert_eq!(prefixes.len(), 2);
+    assert_eq!(names(&found[4]).0.len(), 1, "the one that is nowhere denies");
 }
