@@ -60,6 +60,8 @@ pub struct ProxyView {
     pub dns_capture: bool,
     /// Does it use the addresses that the control plane allocated to names.
     pub dns_auto_allocate: bool,
+    /// Does it serve clients of HTTP/1.0 (`ISTIO_META_HTTP10`).
+    pub http10: bool,
     /// What is in front of it, where it says so itself.
     pub own_topology: Option<Topology>,
 }
@@ -93,6 +95,7 @@ impl ProxyView {
             lateen: node.extensions.iter().any(|e| e.name == "lateen"),
             dns_capture: metadata.flag("DNS_CAPTURE"),
             dns_auto_allocate: metadata.flag("DNS_AUTO_ALLOCATE"),
+            http10: metadata.flag("HTTP10"),
             own_topology: metadata.topology(),
         })
     }

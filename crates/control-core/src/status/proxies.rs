@@ -81,6 +81,7 @@ fn view(pod: &Pod, kind: ProxyKind) -> ProxyView {
         lateen: true,
         dns_capture: false,
         dns_auto_allocate: false,
+        http10: false,
         own_topology: None,
     }
 }

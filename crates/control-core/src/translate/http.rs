@@ -60,6 +60,10 @@ pub fn connection_manager(
         route_specifier: Some(specifier),
         ..Default::default()
     };
+    if view.http10 {
+        let options = core::Http1ProtocolOptions { accept_http_10: true, ..Default::default() };
+        manager.http_protocol_options = Some(options);
+    }
     normalize(&mut manager, snapshot.mesh.path_normalization());
     let details = hcm::SetCurrentClientCertDetails { subject: flag(true), dns: true, uri: true, ..Default::default() };
     match direction {

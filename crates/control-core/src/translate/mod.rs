@@ -84,6 +84,8 @@ pub enum Projection {
         dual_stack: bool,
         /// Does it answer DNS, and with addresses that the control plane allocated.
         allocated: (bool, bool),
+        /// Does it serve clients of HTTP/1.0.
+        http10: bool,
     },
     /// All of it.
     Whole(Box<ProxyView>),
@@ -140,5 +142,6 @@ pub fn projection(type_url: &str, name: &str, view: &ProxyView) -> Projection {
         lateen: view.lateen,
         dual_stack: view.is_dual_stack(),
         allocated: (view.dns_capture, view.dns_auto_allocate),
+        http10: view.http10,
     }
 }

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
@@ -166,9 +166,9 @@ async fn junk_is_ignored_and_the_next_query_answered() {
 }
 
 #[derive(Deserialize)]
-struct File {
+struct File<R> {
     fixture: Fixture,
-    rows: Vec<Row>,
+    rows: Vec<R>,
 }
 
 #[derive(Deserialize)]
@@ -191,6 +191,18 @@ struct Info {
     alt_hosts: Vec<String>,
 }
 
+impl Fixture {
+    fn table(self) -> LookupTable {
+        let table = self.name_table.into_iter().map(|(host, info)| {
+            let Info { ips, registry, shortname, namespace, alt_hosts } = info;
+            (host, NameInfo { ips, registry, shortname, namespace, alt_hosts })
+        });
+        let table = NameTable { table: table.collect() };
+        LookupTable::new(&table, &self.proxy_namespace, &self.proxy_domain, &self.search_domains)
+    }
+}
+
+/// A question and its answer.
 #[derive(Deserialize)]
 struct Row {
     name: String,
@@ -206,25 +218,45 @@ struct Expected {
     address: String,
 }
 
-#[test]
-fn resolves_as_istio_does() {
+/// The names of the table that begin alike.
+#[derive(Deserialize)]
+struct Names {
+    name: String,
+    starts_with: String,
+    expected: Vec<String>,
+}
+
+/// The table of a file of the group `dns`, and its rows; `None` where the data is absent.
+fn conformance<R: serde::de::DeserializeOwned>(name: &str) -> Option<(LookupTable, Vec<R>)> {
     let root = std::env::var("LATEEN_CONFORMANCE").map(PathBuf::from);
     let root = root.unwrap_or_else(|_| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/conformance"));
-    let Ok(text) = std::fs::read_to_string(root.join("dns/testdns.yaml")) else {
-        println!("dns: skipped, no {}; set LATEEN_CONFORMANCE", root.join("dns").display());
+    let text = std::fs::read_to_string(root.join("dns").join(name)).ok()?;
+    let file: File<R> = serde_saphyr::from_str(&text).expect("file");
+    Some((file.fixture.table(), file.rows))
+}
+
+#[test]
+fn resolves_as_istio_does() {
+    let (Some((table, questions)), Some((names, listed))) =
+        (conformance::<Row>("testdns.yaml"), conformance::<Names>("buildalternatehosts.yaml"))
+    else {
+        println!("dns: skipped, no conformance data; set LATEEN_CONFORMANCE to its folder");
         return;
     };
-    let file: File = serde_saphyr::from_str(&text).expect("file");
-    let table = file.fixture.name_table.into_iter().map(|(host, info)| {
-        let Info { ips, registry, shortname, namespace, alt_hosts } = info;
-        (host, NameInfo { ips, registry, shortname, namespace, alt_hosts })
-    });
-    let table = NameTable { table: table.collect() };
-    let fixture = (&file.fixture.proxy_namespace, &file.fixture.proxy_domain, &file.fixture.search_domains);
-    let table = LookupTable::new(&table, fixture.0, fixture.1, fixture.2);
-    let failed: Vec<_> = file.rows.iter().filter_map(|row| check(&table, row).err()).collect();
-    println!("dns: passed {} of {}", file.rows.len() - failed.len(), file.rows.len());
+    let all = questions.len() + listed.len();
+    let questions = questions.iter().map(|row| check(&table, row));
+    let listed = listed.iter().map(|row| check_names(&names, row));
+    let failed: Vec<_> = questions.chain(listed).filter_map(Result::err).collect();
+    println!("dns: passed {} of {all}", all - failed.len());
     assert!(failed.is_empty(), "{}", failed.join("\n"));
+}
+
+/// Names are known with and without the final dot, so that they are compared without.
+fn check_names(table: &LookupTable, row: &Names) -> Result<(), String> {
+    let plain = |name: &str| name.trim_end_matches('.').to_owned();
+    let expected: BTreeSet<String> = row.expected.iter().map(|name| plain(name)).collect();
+    let found: BTreeSet<String> = table.names().filter(|name| name.starts_with(&plain(&row.starts_with))).collect();
+    if found == expected { Ok(()) } else { Err(format!("{}: {found:?}, expected {expected:?}", row.name)) }
 }
 
 fn check(table: &LookupTable, row: &Row) -> Result<(), String> {

@@ -143,6 +143,7 @@ fn view(namespace: &str, labels: BTreeMap<String, String>) -> ProxyView {
         lateen: true,
         dns_capture: false,
         dns_auto_allocate: false,
+        http10: false,
         own_topology: None,
     }
 }

@@ -16,6 +16,7 @@ mod interop;
 mod isolation;
 mod kubectl;
 mod leaks;
+mod locality;
 mod mini_mesh;
 mod outside;
 mod rbac;

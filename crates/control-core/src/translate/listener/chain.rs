@@ -17,8 +17,10 @@ use crate::translate::scope::Scope;
 use crate::translate::wire::{any, number, typed_struct};
 use crate::view::ProxyView;
 
-/// What HTTP without TLS is recognized as.
-pub const PLAIN_HTTP: [&str; 2] = ["http/1.1", "h2c"];
+/// What HTTP without TLS is recognized as: HTTP/1.0 only where it is served, else it passes as bytes.
+pub fn plain_http(view: &ProxyView) -> &'static [&'static str] {
+    if view.http10 { &["http/1.1", "h2c", "http/1.0"] } else { &["http/1.1", "h2c"] }
+}
 
 /// The filters that pass connections on to services; `authorization` decides about them first.
 pub fn tcp_filters(

@@ -7,7 +7,7 @@ use lateen_api::google::protobuf::Duration;
 use lateen_mesh::Protocol;
 
 use super::VIRTUAL_INBOUND;
-use super::chain::{self, PLAIN_HTTP, tcp_to, texts};
+use super::chain::{self, plain_http, tcp_to, texts};
 use super::inbound_ports::{InboundPort, inbound_ports};
 use super::plan::{WILDCARD, further_addresses};
 use crate::reads::{Fact, ReadSet};
@@ -41,8 +41,8 @@ const fn way(transport: &'static str, alpn: &'static [&'static str], http: bool,
     Way { transport, alpn, http, mtls }
 }
 
-/// The ways to serve a port, by its protocol and by what it accepts.
-fn ways(protocol: Protocol, mode: MtlsMode) -> Vec<Way> {
+/// The ways to serve a port, by its protocol, by what it accepts, and by what plain HTTP is recognized as.
+fn ways(protocol: Protocol, mode: MtlsMode, plain: &'static [&'static str]) -> Vec<Way> {
     use MtlsMode::{Disable, Permissive, Strict};
     if protocol.is_http() {
         return match mode {
@@ -57,11 +57,11 @@ fn ways(protocol: Protocol, mode: MtlsMode) -> Vec<Way> {
             Permissive => vec![
                 way("tls", &MESH_HTTP, true, true),
                 way("tls", &MESH_TCP, false, true),
-                way("raw_buffer", &PLAIN_HTTP, true, false),
+                way("raw_buffer", plain, true, false),
                 way("raw_buffer", &[], false, false),
                 way("tls", &[], false, false),
             ],
-            Disable => vec![way("", &PLAIN_HTTP, true, false), way("", &[], false, false)],
+            Disable => vec![way("", plain, true, false), way("", &[], false, false)],
         };
     }
     match mode {
@@ -151,7 +151,7 @@ impl Build<'_> {
             };
             self.chain(name, port, &way, filters)
         };
-        ways(Protocol::Auto, mode).into_iter().map(one).collect()
+        ways(Protocol::Auto, mode, plain_http(self.view)).into_iter().map(one).collect()
     }
 
     fn of_port(&self, port: u16, inbound: &InboundPort, mode: MtlsMode) -> Vec<proto::FilterChain> {
@@ -169,7 +169,7 @@ impl Build<'_> {
             chain.metadata = service.and_then(|s| IstioMetadata::default().services([&**s]).build());
             chain
         };
-        ways(inbound.protocol, mode).into_iter().map(one).collect()
+        ways(inbound.protocol, mode, plain_http(self.view)).into_iter().map(one).collect()
     }
 
     fn manager(&self, prefix: &str, routes: Routes) -> proto::Filter {

@@ -3,7 +3,7 @@
 use lateen_api::envoy::envoy::config::listener::v3 as proto;
 use lateen_api::google::protobuf::Duration;
 
-use super::chain::{self, PLAIN_HTTP, texts};
+use super::chain::{self, plain_http, texts};
 use super::plan::{Plan, TcpChain, WILDCARD, further_addresses};
 use super::{VIRTUAL_OUTBOUND, chain::tcp_to};
 use crate::reads::ReadSet;
@@ -102,7 +102,7 @@ fn http_chain(name: &str, routes: &str, scope: &Scope<'_>) -> proto::FilterChain
     proto::FilterChain {
         filter_chain_match: Some(proto::FilterChainMatch {
             transport_protocol: "raw_buffer".into(),
-            application_protocols: texts(&PLAIN_HTTP),
+            application_protocols: texts(plain_http(scope.view)),
             ..Default::default()
         }),
         filters: vec![manager],

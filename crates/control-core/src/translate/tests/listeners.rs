@@ -150,3 +150,29 @@ fn mesh_mtls_says_which_tls_workloads_accept() {
     assert_eq!(limited.tls_minimum_protocol_version, i32::from(TlsProtocol::TlSv13));
     assert_eq!(limited.cipher_suites, ["ECDHE-RSA-AES256-GCM-SHA384"]);
 }
+
+#[test]
+fn clients_of_http_1_0_are_served_by_proxies_that_are_asked_to() {
+    let mut objects = shop();
+    objects.push(service("any", "10.96.0.9", json!({"name": "any", "port": 90})));
+    let snapshot = mesh(&objects);
+    for http10 in [false, true] {
+        let view = crate::view::ProxyView { http10, ..sidecar() };
+        let accepts = |chain: &FilterChain| {
+            let manager: HttpConnectionManager = unpack(config(last(chain)));
+            manager.http_protocol_options.is_some_and(|options| options.accept_http_10)
+        };
+        for name in ["10.96.0.9_90", "virtualInbound"] {
+            let listener: Listener = get(name, &view, &snapshot).expect("there");
+            let http: Vec<&FilterChain> = listener.filter_chains.iter().filter(|chain| is_http(chain)).collect();
+            assert!(!http.is_empty() && http.iter().all(|chain| accepts(chain) == http10), "{name}");
+        }
+        let told: Listener = get("10.96.0.9_90", &view, &snapshot).expect("there");
+        let recognized = |chain: &FilterChain| {
+            let protocols = &chain.filter_chain_match.as_ref().expect("a match").application_protocols;
+            protocols.iter().any(|protocol| protocol == "http/1.0")
+        };
+        let chain = told.filter_chains.iter().find(|chain| is_http(chain)).expect("HTTP");
+        assert_eq!(recognized(chain), http10);
+    }
+}

@@ -76,9 +76,11 @@ impl H1Request {
         self.parts.headers.iter().any(|(name, _)| self.bytes[name.range()].contains(&b'_'))
     }
 
-    /// The protocol that the client wants to change to.
+    /// The protocol that the client wants to change to. An offer of h2c is passed over, as in Envoy: clients of HTTP/2
+    /// make it with a request that they want served either way.
     pub fn upgrade(&self) -> Option<&str> {
-        self.parts.upgrade.map(|span| text(&self.bytes, span))
+        let protocol = self.parts.upgrade.map(|span| text(&self.bytes, span));
+        protocol.filter(|protocol| !protocol.eq_ignore_ascii_case("h2c"))
     }
 
     fn nominated(&self, name: &[u8]) -> bool {

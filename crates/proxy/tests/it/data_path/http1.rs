@@ -5,6 +5,7 @@ use tokio::net::TcpStream;
 
 use super::backend::{ask, echo, get, header, message, serve};
 use super::mesh::{CLIENT, Mesh, SERVER, Shape};
+use super::resources::{flag, http_filter_chain, http10_filter_chain, listener};
 
 #[tokio::test]
 async fn a_request_travels_over_mutual_tls_and_both_ends_know_each_other() {
@@ -130,4 +131,73 @@ async fn web_sockets_become_a_tunnel() {
     stream.shutdown().await.expect("shutdown");
     assert_eq!(stream.read(&mut [0; 8]).await.expect("the end"), 0);
     assert_eq!(mesh.client.sink.last(1).await.status, 101);
+}
+
+/// The mesh with a port that is declared HTTP, so that nothing is told by its first bytes.
+async fn declared_http(chain: lateen_api::envoy::envoy::config::listener::v3::FilterChain) -> Mesh {
+    let mesh = Mesh::start(echo().await, Shape::default()).await;
+    let mut port = listener("0.0.0.0_80", "0.0.0.0:80".parse().expect("address"), 2, vec![chain]);
+    port.bind_to_port = flag(false);
+    port.listener_filters.clear();
+    mesh.client.listener(&port);
+    mesh
+}
+
+/// Sends `request` on a connection of its own and reads until its end.
+async fn until_end(mesh: &Mesh, request: &str) -> String {
+    let mut stream = TcpStream::connect(mesh.client.address).await.expect("connect");
+    stream.write_all(request.as_bytes()).await.expect("write");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.expect("the end");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[tokio::test]
+async fn clients_of_http_1_0_are_told_to_upgrade() {
+    let mesh = declared_http(http_filter_chain("80")).await;
+    let answer = until_end(&mesh, "GET / HTTP/1.0\r\nHost: backend\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 426 Upgrade Required\r\n"), "{answer}");
+    assert_eq!(header(&answer, "connection").as_deref(), Some("close"));
+    assert!(answer.contains("use HTTP/1.1"), "it says what to do: {answer}");
+    assert_eq!(mesh.client.sink.last(1).await.status, 426);
+}
+
+#[tokio::test]
+async fn clients_of_http_1_0_are_served_where_they_are_accepted() {
+    let mesh = declared_http(http10_filter_chain("80")).await;
+    let answer = until_end(&mesh, "GET /old HTTP/1.0\r\nHost: backend\r\n\r\n").await;
+    assert!(answer.contains(" 200 OK\r\n") && answer.contains("GET /old HTTP/1.1\r\n"), "{answer}");
+    assert!(header(&answer, "transfer-encoding").is_none(), "they know no chunks: {answer}");
+    let mut stream = TcpStream::connect(mesh.client.address).await.expect("connect");
+    for path in ["/a", "/b"] {
+        let request = format!("GET {path} HTTP/1.0\r\nHost: backend\r\nConnection: keep-alive\r\n\r\n");
+        let (head, body) = ask(&mut stream, &request).await;
+        assert_eq!(header(&head, "connection").as_deref(), Some("keep-alive"), "{head}");
+        assert!(body.starts_with(&format!("GET {path} ")), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_offer_of_h2c_is_not_passed_on_and_the_request_served() {
+    let mesh = Mesh::start(echo().await, Shape::default()).await;
+    let mut stream = TcpStream::connect(mesh.client.address).await.expect("connect");
+    let offer = "GET / HTTP/1.1\r\nHost: backend\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+                 HTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n";
+    let (head, body) = ask(&mut stream, offer).await;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    for name in ["upgrade", "http2-settings", "connection"] {
+        assert!(header(&body, name).is_none(), "{name}: {body}");
+    }
+    let (_, body) = ask(&mut stream, "GET /next HTTP/1.1\r\nHost: backend\r\n\r\n").await;
+    assert!(body.starts_with("GET /next "), "{body}");
+}
+
+#[tokio::test]
+async fn trailers_of_requests_reach_the_server() {
+    let mesh = Mesh::start(echo().await, Shape::default()).await;
+    let mut stream = TcpStream::connect(mesh.client.address).await.expect("connect");
+    let request = "POST / HTTP/1.1\r\nHost: backend\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\
+                   Trailer: X-Sum\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 6\r\n\r\n";
+    let (_, body) = ask(&mut stream, request).await;
+    assert!(body.ends_with("3\r\nabc\r\n0\r\nx-sum: 6\r\n\r\n"), "{body}");
 }

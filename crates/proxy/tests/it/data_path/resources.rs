@@ -8,7 +8,7 @@ use lateen_api::envoy::envoy::config::cluster::v3::cluster::{
     ClusterDiscoveryType, DiscoveryType, EdsClusterConfig, LbPolicy,
 };
 use lateen_api::envoy::envoy::config::core::v3::{
-    Address, Metadata, SocketAddress, TransportSocket, address, socket_address, transport_socket,
+    Address, Http1ProtocolOptions, Metadata, SocketAddress, TransportSocket, address, socket_address, transport_socket,
 };
 use lateen_api::envoy::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
@@ -226,6 +226,14 @@ fn manager(specifier: hcm::RouteSpecifier, inbound: bool) -> HttpConnectionManag
 pub fn http_filter_chain(rds: &str) -> FilterChain {
     let rds = Rds { route_config_name: rds.into(), ..Rds::default() };
     chain(any(&manager(hcm::RouteSpecifier::Rds(rds), false)))
+}
+
+/// The same, for clients of HTTP/1.0 too.
+pub fn http10_filter_chain(rds: &str) -> FilterChain {
+    let rds = Rds { route_config_name: rds.into(), ..Rds::default() };
+    let options = Http1ProtocolOptions { accept_http_10: true, ..Default::default() };
+    let manager = manager(hcm::RouteSpecifier::Rds(rds), false);
+    chain(any(&HttpConnectionManager { http_protocol_options: Some(options), ..manager }))
 }
 
 pub fn inline_http_chain(routes: RouteConfiguration) -> FilterChain {
