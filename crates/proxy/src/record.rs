@@ -163,6 +163,20 @@ pub trait Sink: Send + Sync {
 
     /// Rules decided about a request (with the prefix of its connection manager) or a byte stream.
     fn authorized(&self, worker: usize, manager: Option<&Arc<str>>, verdict: &Verdict<'_>);
+
+    /// A request's tokens were judged; `manager` is the prefix of its connection manager.
+    fn authenticated(&self, worker: usize, manager: &Arc<str>, outcome: Tokens);
+}
+
+/// What became of a request whose tokens were judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tokens {
+    /// It passes.
+    Allowed,
+    /// It doesn't.
+    Denied,
+    /// It is a browser's question and passes unread.
+    Bypassed,
 }
 
 /// A sink that forgets everything.
@@ -174,4 +188,5 @@ impl Sink for Forget {
     fn tcp_opened(&self, _: usize, _: &Record<'_>) {}
     fn tcp_progress(&self, _: usize, _: &Record<'_>, _: u64, _: u64) {}
     fn authorized(&self, _: usize, _: Option<&Arc<str>>, _: &Verdict<'_>) {}
+    fn authenticated(&self, _: usize, _: &Arc<str>, _: Tokens) {}
 }

@@ -30,6 +30,7 @@ impl Identified {
         let certificates = self.config.certificates;
         let renewal = Renewal {
             spiffe_id: self.config.spiffe_id(),
+            key: certificates.key,
             lifetime: certificates.lifetime,
             grace_ratio: certificates.grace_ratio,
             grace_jitter: certificates.grace_jitter,

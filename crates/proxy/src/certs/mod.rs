@@ -14,7 +14,7 @@ pub use credential::Credential;
 pub(crate) use identity::revocation_lists;
 pub use identity::{CertificateFacts, Identity, Roots, certificate_facts, to_pem};
 pub use renewal::{Renewal, keep_fresh};
-pub use request::PendingKey;
+pub use request::{KeyKind, PendingKey};
 pub use store::CertStore;
 
 use crate::control_plane::DialError;

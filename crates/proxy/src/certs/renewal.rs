@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use super::CertError;
 use super::authority::Authority;
 use super::identity::{Identity, Roots, certificates_in};
-use super::request::PendingKey;
+use super::request::{KeyKind, PendingKey};
 use super::store::CertStore;
 use super::trusted::{Trusted, TrustedFiles};
 use crate::backoff::Backoff;
@@ -21,6 +21,8 @@ use crate::backoff::Backoff;
 pub struct Renewal {
     /// The identity to ask for.
     pub spiffe_id: String,
+    /// What key to make.
+    pub key: KeyKind,
     /// The lifetime to ask for.
     pub lifetime: Duration,
     /// Which part of its lifetime is left when a certificate is renewed.
@@ -121,7 +123,7 @@ async fn obtain(
     trusted: Option<&Trusted>,
     provider: &CryptoProvider,
 ) -> Result<Obtained, CertError> {
-    let pending = PendingKey::generate(&renewal.spiffe_id)?;
+    let pending = PendingKey::generate(renewal.key, &renewal.spiffe_id)?;
     let answer = authority.sign(pending.csr.clone(), renewal.lifetime).await?;
     let (mut chain, mut roots) = split(&answer)?;
     let Some(under) = roots.first().cloned() else {

@@ -17,6 +17,7 @@ use lateen_api::discovery::Node;
 use lateen_api::google::protobuf::Struct;
 use serde_json::{Map, Value};
 
+use crate::certs::KeyKind;
 use crate::peer::OwnMetadata;
 
 pub use args::ProxyArgs;
@@ -128,6 +129,8 @@ pub struct Control {
 /// How the workload's certificate is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Certificates {
+    /// Kind of its key.
+    pub key: KeyKind,
     /// Lifetime to ask for.
     pub lifetime: Duration,
     /// Which part of the lifetime is left when it is renewed.
@@ -225,6 +228,7 @@ impl Config {
                 root_file: env.get("CA_ROOT_CA").map_or_else(|| root.join(ROOT_CERT), PathBuf::from),
             },
             certificates: Certificates {
+                key: key_kind(env)?,
                 lifetime: env.duration("SECRET_TTL")?.unwrap_or(DAY),
                 grace_ratio: env.parse("SECRET_GRACE_PERIOD_RATIO", "number")?.unwrap_or(0.5),
                 grace_jitter: env.parse("SECRET_GRACE_PERIOD_RATIO_JITTER", "number")?.unwrap_or(0.01),
@@ -356,6 +360,24 @@ impl Settings<'_> {
             value: text.to_owned(),
             wanted: "duration such as 5s",
         })
+    }
+}
+
+/// Istio's settings; unlike there, what says nothing is ECDSA.
+fn key_kind(env: &Environment) -> Result<KeyKind, ConfigError> {
+    match (env.get("ECC_SIGNATURE_ALGORITHM"), env.get("WORKLOAD_RSA_KEY_SIZE")) {
+        (None, Some("2048")) => return Ok(KeyKind::Rsa2048),
+        (None, Some("3072")) => return Ok(KeyKind::Rsa3072),
+        (None, Some("4096")) => return Ok(KeyKind::Rsa4096),
+        (None, Some(other)) => {
+            return Err(environment::invalid("WORKLOAD_RSA_KEY_SIZE", other, "size of 2048, 3072 or 4096 bits"));
+        }
+        _ => {}
+    }
+    match env.get("ECC_CURVE") {
+        None | Some("P256") => Ok(KeyKind::P256),
+        Some("P384") => Ok(KeyKind::P384),
+        Some(other) => Err(environment::invalid("ECC_CURVE", other, "curve: P256 or P384")),
     }
 }
 

@@ -50,6 +50,8 @@ fn bad_settings_are_named() {
         ("PROXY_CONFIG", "{"),
         ("INSTANCE_IP", "here"),
         ("SECRET_TTL", "soon"),
+        ("ECC_CURVE", "P521"),
+        ("WORKLOAD_RSA_KEY_SIZE", "1024"),
         ("LATEEN_CAPTURE_MARK", "x"),
         ("ISTIO_KUBE_APP_PROBERS", r#"{"/app-health/a/livez":{}}"#),
     ] {
@@ -104,5 +106,17 @@ fn understands_durations() {
         ("5d", None),
     ] {
         assert_eq!(duration::parse(text), expected.map(Duration::from_millis), "{text}");
+    }
+}
+
+#[test]
+fn workloads_have_keys_as_istios_settings_say() {
+    for (settings, kind) in [
+        (&[][..], KeyKind::P256),
+        (&[("ECC_CURVE", "P384")], KeyKind::P384),
+        (&[("WORKLOAD_RSA_KEY_SIZE", "3072")], KeyKind::Rsa3072),
+        (&[("WORKLOAD_RSA_KEY_SIZE", "3072"), ("ECC_SIGNATURE_ALGORITHM", "ECDSA")], KeyKind::P256),
+    ] {
+        assert_eq!(resolve(settings).unwrap().certificates.key, kind, "{settings:?}");
     }
 }

@@ -18,6 +18,7 @@ use super::local::{self, Local};
 use super::phases::{Incoming, proceed};
 use super::reply::Reply;
 use crate::authorize::{Tellers, request};
+use crate::record::Tokens;
 use crate::signatures::Checked;
 
 /// What clients are told.
@@ -200,9 +201,15 @@ impl<'t> Way<'_, 't> {
 
     fn authenticate(&mut self, tokens: &JwtAuthn) -> Result<(), Refusal<'t>> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        let passed = tokens
-            .authenticate(self.head(), now, &Checked)
-            .map_err(|status| Refusal::Token { status, strip: tokens.strip_failure })?;
+        let passed = tokens.authenticate(self.head(), now, &Checked);
+        let outcome = match &passed {
+            Ok(_) if tokens.bypasses(self.head()) => Tokens::Bypassed,
+            Ok(_) => Tokens::Allowed,
+            Err(_) => Tokens::Denied,
+        };
+        let worker = &self.x.conn.worker;
+        worker.sink.authenticated(worker.id, &self.x.hcm.stat_prefix, outcome);
+        let passed = passed.map_err(|status| Refusal::Token { status, strip: tokens.strip_failure })?;
         self.reroute |= passed.clear_route;
         if passed != Default::default() {
             self.amended().authenticated(passed);

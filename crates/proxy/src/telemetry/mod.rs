@@ -3,6 +3,7 @@
 //! Each worker writes to a shard of its own; the shards are summed when somebody asks.
 
 pub mod access_log;
+mod authentication;
 mod authorization;
 mod callers;
 mod histogram;
@@ -24,7 +25,7 @@ use serde_json::Value;
 pub use identity::Identity;
 pub use own::ProcessStats;
 
-use crate::record::{Record, Sink};
+use crate::record::{Record, Sink, Tokens};
 use crate::state::State;
 use access_log::AccessLogs;
 use shard::Shard;
@@ -92,6 +93,10 @@ impl Sink for Telemetry {
     fn authorized(&self, worker: usize, manager: Option<&Arc<str>>, verdict: &Verdict<'_>) {
         self.shard(worker).authorization.add(manager, verdict);
     }
+
+    fn authenticated(&self, worker: usize, manager: &Arc<str>, outcome: Tokens) {
+        self.shard(worker).authentication.add(manager, outcome);
+    }
 }
 
 impl Telemetry {
@@ -99,18 +104,21 @@ impl Telemetry {
     pub fn text(&self) -> String {
         let mut sums = prometheus::Sums::default();
         let mut authorization = authorization::Counts::default();
+        let mut authentication = authentication::Counts::default();
         for shard in &self.shards {
             // Only the list is copied under the lock.
-            let (all, counts) = {
+            let (all, counts, tokens) = {
                 let shard = shard.lock();
-                (shard.all(), shard.authorization.clone())
+                (shard.all(), shard.authorization.clone(), shard.authentication.clone())
             };
+            authentication.merge(&tokens);
             authorization.merge(&counts);
             all.iter().for_each(|series| sums.add(series));
         }
         let mut out = String::new();
         sums.write(&mut out);
         authorization.write(&mut out);
+        authentication.write(&mut out);
         self.process.write(&mut out, &self.state.tables(), self.logs.dropped());
         out
     }

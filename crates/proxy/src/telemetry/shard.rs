@@ -6,6 +6,7 @@ use std::sync::Arc;
 use lateen_proxy_core::listener::AccessLog;
 
 use super::access_log::{AccessLogs, Compiled, WorkerSinks};
+use super::authentication;
 use super::authorization::Counts;
 use super::callers::Callers;
 use super::identity::Identity;
@@ -28,6 +29,8 @@ pub(super) struct Shard {
     by_labels: HashMap<Box<str>, Arc<Series>>,
     logs: HashMap<usize, (Arc<AccessLog>, Compiled)>,
     sinks: WorkerSinks,
+    /// What became of tokens.
+    pub(super) authentication: authentication::Counts,
     /// What rules decided.
     pub(super) authorization: Counts,
     /// Who called.

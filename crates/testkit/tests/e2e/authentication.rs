@@ -151,6 +151,12 @@ fn tokens() -> anyhow::Result<()> {
     claims_count_in_policies(&world, &keys).context("policies")?;
     keys_rotate(&world, &keys).context("rotation")?;
     missing_keys_let_no_token_pass(&world).context("missing keys")?;
+    let figures =
+        ["exec", "deploy/httpbin", "-c", "istio-proxy", "--", "lateen", "request", "GET", "15020", "/stats/prometheus"];
+    let figures = kubectl.run(&figures)?;
+    for name in ["envoy_http_jwt_authn_allowed{", "envoy_http_jwt_authn_denied{"] {
+        ensure!(figures.lines().any(|line| line.starts_with(name)), "{name} is not counted");
+    }
     let status = cluster.run(&["proxy-status"])?;
     ensure!(!status.contains("ERROR"), "a proxy refused something:\n{status}");
     Ok(())

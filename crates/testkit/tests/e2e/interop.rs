@@ -68,6 +68,7 @@ fn a_stock_envoy_in_the_mesh() -> anyhow::Result<()> {
     lateen_calls_envoy(&kubectl).context("Lateen's sidecar calls Envoy's")?;
     envoy_calls_lateen(&kubectl).context("Envoy's sidecar calls Lateen's")?;
     strict_changes_nothing(&kubectl).context("STRICT")?;
+    tls_as_the_mesh_says(&kubectl).context("TLS settings of the mesh")?;
     nothing_was_refused(&cluster)
 }
 
@@ -109,6 +110,29 @@ fn envoy_calls_lateen(kubectl: &Kubectl) -> anyhow::Result<()> {
 fn strict_changes_nothing(kubectl: &Kubectl) -> anyhow::Result<()> {
     kubectl.apply(&repository().join("samples/guide/peer-authentication.yaml"))?;
     std::thread::sleep(Duration::from_secs(2));
+    lateen_calls_envoy(kubectl)?;
+    envoy_calls_lateen(kubectl)
+}
+
+/// Only TLS 1.3 between the two, and ciphers of which one is nobody's: both take it, and still talk.
+fn tls_as_the_mesh_says(kubectl: &Kubectl) -> anyhow::Result<()> {
+    const SETTINGS: &str = "\nmeshMTLS: {minProtocolVersion: TLSV1_3, cipherSuites: [ECDHE-ECDSA-AES256-GCM-SHA384, NOBODYS]}\n\
+        tlsDefaults: {ecdhCurves: [X25519MLKEM768, P-256], cipherSuites: [ECDHE-RSA-AES128-GCM-SHA256]}\n";
+    let map = kubectl.get(&["configmap", "istio", "-n", "istio-system"])?;
+    let mesh = map["data"]["mesh"].as_str().context("the mesh's settings")?;
+    let patch = serde_json::json!({ "data": { "mesh": format!("{mesh}{SETTINGS}") } }).to_string();
+    kubectl.run(&["patch", "configmap", "istio", "-n", "istio-system", "--type=merge", "--patch", &patch])?;
+    for app in ["envoy-curl", "curl"] {
+        eventually(Duration::from_secs(15), || {
+            let target = format!("deploy/{app}");
+            let request = ["exec", &target, "-c", "curl", "--", "curl", "-s", "http://127.0.0.1:15000/config_dump"];
+            let dump: String = kubectl.run(&request)?.split_whitespace().collect();
+            let told = dump.contains(r#""tls_minimum_protocol_version":"TLSv1_3""#);
+            ensure!(told, "{app} has not heard of it");
+            ensure!(!dump.contains("NOBODYS"), "{app} was told of a cipher that nobody knows");
+            Ok(())
+        })?;
+    }
     lateen_calls_envoy(kubectl)?;
     envoy_calls_lateen(kubectl)
 }

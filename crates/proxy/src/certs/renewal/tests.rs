@@ -37,6 +37,7 @@ impl Authority for TestAuthority {
 fn renewal() -> Renewal {
     Renewal {
         spiffe_id: "spiffe://cluster.local/ns/default/sa/frontend".to_owned(),
+        key: KeyKind::default(),
         lifetime: Duration::from_secs(86_400),
         grace_ratio: 0.5,
         grace_jitter: 0.01,
@@ -128,4 +129,13 @@ async fn a_new_root_is_trusted_at_once_and_asks_for_a_new_certificate_when_it_si
     std::fs::write(&file, format!("{new}{old}")).unwrap();
     waiting.await.unwrap();
     assert_eq!(trusted(&store), 2);
+}
+
+#[tokio::test]
+async fn keys_of_every_kind_are_certified() {
+    let authority = TestAuthority::new(0, Duration::from_secs(3600));
+    for key in [KeyKind::P384, KeyKind::Rsa2048] {
+        let renewal = Renewal { key, ..renewal() };
+        obtain(&renewal, &authority, None, &provider()).await.unwrap();
+    }
 }

@@ -68,6 +68,7 @@ impl Sink for Remember {
     fn tcp_opened(&self, _: usize, _: &Record<'_>) {}
     fn tcp_progress(&self, _: usize, _: &Record<'_>, _: u64, _: u64) {}
     fn authorized(&self, _: usize, _: Option<&Arc<str>>, _: &lateen_proxy_core::rbac::Verdict<'_>) {}
+    fn authenticated(&self, _: usize, _: &Arc<str>, _: lateen_proxy::record::Tokens) {}
 }
 
 impl Remember {
