@@ -1,4 +1,4 @@
-//! Wire and resource types: Envoy's v3 API, the discovery envelopes, Istio's resources, the CA service and the
+//! Wire and resource types: Envoy's v3 API, the discovery envelopes, Istio's and the Gateway API's resources, the CA service and the
 //! name table. Types only, no logic.
 
 /// Envoy's protobuf types (`envoy::config`, `envoy::extensions`, …) and the `google` and `xds` types they use.
@@ -9,6 +9,7 @@ pub use envoy_types::pb::google;
 pub mod ca;
 pub mod crd;
 pub mod discovery;
+pub mod gateway_api;
 pub mod istio;
 pub mod nds;
 pub mod type_url;

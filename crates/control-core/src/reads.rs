@@ -41,6 +41,10 @@ pub enum Fact {
     Gateways,
     /// A credential, by the namespace and name of its Secret.
     Secret(String, String),
+    /// The roots in a ConfigMap, by its namespace and name.
+    Roots(String, String),
+    /// The objects of the Gateway API, or what they refer to: what they become is still to be worked out.
+    GatewayApi,
     /// Services that the workload at an address belongs to, and its pod.
     Workload(IpAddr),
 }

@@ -170,7 +170,7 @@ impl Istiod {
         let (event_sender, events) = mpsc::channel(EVENTS);
         let (namespace_sender, namespaces) = mpsc::channel(NAMESPACES);
         let mut background = JoinSet::new();
-        let watches = source::watch_all(&client, &self.config.namespace, &event_sender);
+        let watches = source::watch_all(&client, &event_sender);
         background.spawn(keeper.run());
         background.spawn(root_cert::distribute(client.clone(), self.ca.follow(), namespaces));
         let servers = self.start(events, Some(namespace_sender), &mut background, &shutdown).await?;

@@ -94,6 +94,8 @@ impl Keys {
 
 /// Owns the store.
 pub struct State {
+    /// istiod's own namespace, which has the settings of the mesh.
+    namespace: String,
     store: Store,
     missing: BTreeSet<&'static Kind>,
     changes: Changes,
@@ -118,6 +120,7 @@ impl State {
         let store = Store::new();
         let (publish, published) = watch::channel(Arc::new(Published::first(store.snapshot())));
         let state = State {
+            namespace: config.namespace.clone(),
             store,
             missing: watched().collect(),
             changes: Changes::default(),
@@ -190,14 +193,14 @@ impl State {
             Event::Put(key, object) => {
                 self.count(&key, "update");
                 self.follow(&key, Some(&object)).await;
-                if is_read(&key) {
+                if self.reads(&key) {
                     self.apply(store::Event::Apply(object));
                 }
             }
             Event::Gone(key) => {
                 self.count(&key, "delete");
                 self.follow(&key, None).await;
-                if let Some(key) = core_key(&key).filter(|_| is_read(&key)) {
+                if let Some(key) = core_key(&key).filter(|_| self.reads(&key)) {
                     self.apply(store::Event::Delete(key));
                 }
             }
@@ -208,6 +211,11 @@ impl State {
                 }
             }
         }
+    }
+
+    /// Whether translation reads this object: the settings of the mesh only in istiod's own namespace.
+    fn reads(&self, key: &Key) -> bool {
+        key.kind.kind != "ConfigMap" || key.name != MESH_CONFIG_MAP || key.namespace == self.namespace
     }
 
     fn count(&self, key: &Key, event: &str) {
@@ -234,7 +242,8 @@ impl State {
         let now = Instant::now();
         let since = self.debounce.pushed(now).unwrap_or(now);
         self.metrics.observe(&metrics::PILOT_DEBOUNCE_TIME, &[], now - since);
-        let changes = std::mem::take(&mut self.changes);
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.merge(self.store.settle());
         let published = self.publish.borrow().next(self.store.snapshot(), changes, since);
         let services = published.snapshot.services.iter().count() as f64;
         self.metrics.set(&metrics::PILOT_SERVICES, &[], services);
@@ -254,6 +263,7 @@ impl State {
             }
         }
         match (key.kind.kind, key.name.as_str()) {
+            ("ConfigMap", _) if key.namespace != self.namespace => {}
             ("ConfigMap", INJECTOR_CONFIG_MAP) => {
                 self.maps.values = text(object, "/data/values");
                 self.maps.config = text(object, "/data/config");
@@ -282,11 +292,6 @@ impl State {
             self.followers.injection.configure(&self.maps);
         }
     }
-}
-
-/// Whether translation reads this object: of ConfigMaps only the mesh's.
-fn is_read(key: &Key) -> bool {
-    key.kind.kind != "ConfigMap" || key.name == MESH_CONFIG_MAP
 }
 
 fn core_key(key: &Key) -> Option<resource::Key> {

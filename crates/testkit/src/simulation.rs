@@ -38,6 +38,7 @@ impl World {
             metadata["creationTimestamp"] = json!("2020-01-01T00:00:00Z");
         }
         self.store.apply(Event::Apply(object));
+        self.store.settle();
     }
 
     /// Makes `text` the key set that everyone gets who fetches one from `uri`.

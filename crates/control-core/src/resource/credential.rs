@@ -59,6 +59,12 @@ pub(super) fn parse(object: &Value) -> Credential {
     }
 }
 
+/// The roots in a ConfigMap (`ca.crt`), if there are any.
+pub(super) fn roots_of_config_map(object: &Value) -> Option<Arc<[u8]>> {
+    let pem = object.pointer("/data/ca.crt")?.as_str()?;
+    (!pem.is_empty()).then(|| pem.as_bytes().into())
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;

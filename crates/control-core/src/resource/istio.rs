@@ -45,7 +45,8 @@ fn allocated_addresses(object: &Value) -> Vec<(String, String)> {
         .collect()
 }
 
-fn drop_nulls(value: &mut Value) {
+/// Takes explicit nulls out.
+pub(super) fn drop_nulls(value: &mut Value) {
     match value {
         Value::Object(map) => {
             map.retain(|_, v| !v.is_null());

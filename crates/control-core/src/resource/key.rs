@@ -1,5 +1,6 @@
 use std::fmt;
 
+use lateen_api::gateway_api::GROUP;
 use serde_json::Value;
 
 /// Kinds that the control plane reads.
@@ -15,7 +16,7 @@ pub enum Kind {
     Node,
     /// Namespace
     Namespace,
-    /// ConfigMap; only the one named `istio` matters.
+    /// ConfigMap: the one named `istio` has the settings of the mesh, others may have roots.
     ConfigMap,
     /// VirtualService
     VirtualService,
@@ -41,12 +42,30 @@ pub enum Kind {
     Ingress,
     /// IngressClass of Kubernetes
     IngressClass,
+    /// GatewayClass of the Gateway API
+    GatewayClass,
+    /// Gateway of the Gateway API
+    KubernetesGateway,
+    /// ListenerSet of the Gateway API
+    ListenerSet,
+    /// HTTPRoute of the Gateway API
+    HttpRoute,
+    /// GRPCRoute of the Gateway API
+    GrpcRoute,
+    /// TLSRoute of the Gateway API
+    TlsRoute,
+    /// TCPRoute of the Gateway API
+    TcpRoute,
+    /// ReferenceGrant of the Gateway API
+    ReferenceGrant,
+    /// BackendTLSPolicy of the Gateway API
+    BackendTlsPolicy,
 }
 
 /// Name of the ConfigMap with the settings of the mesh.
 const MESH_CONFIG_MAP: &str = "istio";
 
-const KINDS: [(Kind, &str, &str); 18] = [
+const KINDS: [(Kind, &str, &str); 27] = [
     (Kind::Service, "", "Service"),
     (Kind::EndpointSlice, "discovery.k8s.io", "EndpointSlice"),
     (Kind::Pod, "", "Pod"),
@@ -65,6 +84,15 @@ const KINDS: [(Kind, &str, &str); 18] = [
     (Kind::RequestAuthentication, "security.istio.io", "RequestAuthentication"),
     (Kind::Ingress, "networking.k8s.io", "Ingress"),
     (Kind::IngressClass, "networking.k8s.io", "IngressClass"),
+    (Kind::GatewayClass, GROUP, "GatewayClass"),
+    (Kind::KubernetesGateway, GROUP, "Gateway"),
+    (Kind::ListenerSet, GROUP, "ListenerSet"),
+    (Kind::HttpRoute, GROUP, "HTTPRoute"),
+    (Kind::GrpcRoute, GROUP, "GRPCRoute"),
+    (Kind::TlsRoute, GROUP, "TLSRoute"),
+    (Kind::TcpRoute, GROUP, "TCPRoute"),
+    (Kind::ReferenceGrant, GROUP, "ReferenceGrant"),
+    (Kind::BackendTlsPolicy, GROUP, "BackendTLSPolicy"),
 ];
 
 impl Kind {
@@ -81,6 +109,16 @@ impl Kind {
     /// Is it one of Istio's own kinds.
     pub fn is_istio(self) -> bool {
         self.group_and_name().0.ends_with(".istio.io")
+    }
+
+    /// Have objects of the kind no namespace.
+    pub fn is_cluster_scoped(self) -> bool {
+        matches!(self, Self::Node | Self::Namespace | Self::IngressClass | Self::GatewayClass)
+    }
+
+    /// Is it one of the Gateway API.
+    pub fn is_gateway_api(self) -> bool {
+        self.group_and_name().0 == GROUP
     }
 
     /// API group and name.
@@ -114,11 +152,16 @@ impl Key {
         let kind = Kind::find(group, &text(object, "kind"))?;
         let metadata = object.get("metadata")?;
         let mut namespace = text(metadata, "namespace");
-        if namespace.is_empty() && !matches!(kind, Kind::Node | Kind::Namespace | Kind::IngressClass) {
+        if namespace.is_empty() && !kind.is_cluster_scoped() {
             namespace = "default".into();
         }
         let name = text(metadata, "name");
-        (kind != Kind::ConfigMap || name == MESH_CONFIG_MAP).then_some(Self { kind, namespace, name })
+        Some(Self { kind, namespace, name })
+    }
+
+    /// Is it the ConfigMap with the settings of the mesh.
+    pub fn is_mesh_config(&self) -> bool {
+        self.kind == Kind::ConfigMap && self.name == MESH_CONFIG_MAP
     }
 }
 

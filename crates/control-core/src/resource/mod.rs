@@ -4,6 +4,7 @@
 
 mod credential;
 mod endpoint_slice;
+mod gateway_api;
 mod ingress;
 mod istio;
 mod key;
@@ -16,6 +17,7 @@ mod service_entry;
 
 pub use credential::{Credential, Pair};
 pub use endpoint_slice::{EndpointSlice, SliceEndpoint};
+pub use gateway_api::{GatewayApi, Object};
 pub use ingress::{Ingress, ROUTE_SEMANTICS, virtual_services as virtual_services_of_ingresses};
 pub use istio::Config;
 pub use key::{Key, Kind};
@@ -68,6 +70,8 @@ pub enum Resource {
     Namespace(Meta),
     /// The ConfigMap with the settings of the mesh.
     MeshConfig(Box<MeshConfig>),
+    /// Another ConfigMap, only the roots in it (PEM).
+    Roots(Option<Arc<[u8]>>),
     /// VirtualService
     VirtualService(Config<api::VirtualService>),
     /// DestinationRule
@@ -92,6 +96,8 @@ pub enum Resource {
     Ingress(Box<Ingress>),
     /// IngressClass, only its controller.
     IngressClass(String),
+    /// An object of the Gateway API.
+    GatewayApi(Box<GatewayApi>),
 }
 
 impl Resource {
@@ -148,7 +154,8 @@ fn parse_kind(key: &Key, object: Value) -> Result<Resource, String> {
         Kind::Pod => Resource::Pod(pod::parse(object)?),
         Kind::Node => Resource::Node(node::parse(&object)),
         Kind::Namespace => Resource::Namespace(Meta::of(&object)),
-        Kind::ConfigMap => Resource::MeshConfig(Box::new(mesh_config::of_config_map(&object)?)),
+        Kind::ConfigMap if key.is_mesh_config() => Resource::MeshConfig(Box::new(mesh_config::of_config_map(&object)?)),
+        Kind::ConfigMap => Resource::Roots(credential::roots_of_config_map(&object)),
         Kind::VirtualService => Resource::VirtualService(istio::parse(object)?),
         Kind::DestinationRule => Resource::DestinationRule(istio::parse(object)?),
         Kind::Gateway => Resource::Gateway(istio::parse(object)?),
@@ -161,6 +168,23 @@ fn parse_kind(key: &Key, object: Value) -> Result<Resource, String> {
         Kind::RequestAuthentication => Resource::RequestAuthentication(istio::parse(object)?),
         Kind::Ingress => Resource::Ingress(Box::new(ingress::parse(&object))),
         Kind::IngressClass => Resource::IngressClass(ingress::parse_class(&object)),
+        _ => Resource::GatewayApi(Box::new(parse_gateway_api(key.kind, object)?)),
+    })
+}
+
+fn parse_gateway_api(kind: Kind, object: Value) -> Result<GatewayApi, String> {
+    use gateway_api::parse;
+    Ok(match kind {
+        Kind::GatewayClass => GatewayApi::Class(parse(object)?),
+        Kind::KubernetesGateway => GatewayApi::Gateway(parse(object)?),
+        Kind::ListenerSet => GatewayApi::ListenerSet(parse(object)?),
+        Kind::HttpRoute => GatewayApi::Http(parse(object)?),
+        Kind::GrpcRoute => GatewayApi::Grpc(parse(object)?),
+        Kind::TlsRoute => GatewayApi::Tls(parse(object)?),
+        Kind::TcpRoute => GatewayApi::Tcp(parse(object)?),
+        Kind::ReferenceGrant => GatewayApi::Grant(parse(object)?),
+        Kind::BackendTlsPolicy => GatewayApi::BackendTls(parse(object)?),
+        other => return Err(format!("kind {other:?} is not one of the Gateway API")),
     })
 }
 

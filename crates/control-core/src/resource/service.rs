@@ -47,6 +47,10 @@ pub struct Service {
     pub publish_not_ready: bool,
     /// Does its port stand for the pods' port in Gateways that its pods serve.
     pub translates_gateway_ports: bool,
+    /// Is it to get an address outside of the cluster.
+    pub load_balancer: bool,
+    /// Addresses by which it is reached from outside.
+    pub outside: Vec<String>,
     /// Which endpoints callers prefer.
     pub traffic: TrafficDistribution,
     /// RFC 3339 time of creation.
@@ -185,8 +189,20 @@ pub(super) fn parse(object: Value) -> Result<Service, String> {
         publish_not_ready: spec.get("publishNotReadyAddresses").and_then(Value::as_bool).unwrap_or(false),
         translates_gateway_ports: translates_gateway_ports(&meta),
         traffic: traffic(&meta, text("trafficDistribution")),
+        load_balancer: text("type") == "LoadBalancer",
+        outside: outside(&object, &spec),
         created: meta.created,
     })
+}
+
+/// Addresses by which a Service is reached from outside.
+fn outside(object: &Value, spec: &Value) -> Vec<String> {
+    let list = |value: Option<&Value>| value.and_then(Value::as_array).cloned().unwrap_or_default();
+    let ingress = list(object.pointer("/status/loadBalancer/ingress"));
+    let address =
+        |entry: &Value| entry.get("ip").or_else(|| entry.get("hostname")).and_then(Value::as_str).map(str::to_owned);
+    let external = list(spec.get("externalIPs")).into_iter().filter_map(|ip| ip.as_str().map(str::to_owned));
+    ingress.iter().filter_map(address).chain(external).collect()
 }
 
 /// Does a Service or ServiceEntry let Gateways name its port where they mean that of its pods.

@@ -25,6 +25,8 @@ pub fn services_of_entry(entry: &Config<ServiceEntry>) -> Vec<Service> {
         alias: None,
         publish_not_ready: false,
         translates_gateway_ports: translates_gateway_ports(&entry.meta),
+        load_balancer: false,
+        outside: Vec::new(),
         traffic: traffic(&entry.meta, ""),
         created: entry.meta.created.clone(),
     };

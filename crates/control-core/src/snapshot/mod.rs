@@ -28,6 +28,7 @@ use std::sync::Arc;
 use lateen_api::istio as api;
 use lateen_mesh::Locality;
 
+use crate::gateway_api::Converted;
 use crate::keys::KeySource;
 use crate::resource::{Config, Credential, Key, MeshConfig, Pod};
 
@@ -80,6 +81,10 @@ pub struct Snapshot {
     pub sidecars: Arc<Sidecars>,
     /// Credentials by the namespace and name of their Secret.
     pub credentials: Arc<BTreeMap<(String, String), Arc<Credential>>>,
+    /// Roots by the namespace and name of their ConfigMap.
+    pub roots: Arc<BTreeMap<(String, String), Arc<[u8]>>>,
+    /// What the objects of the Gateway API become; routes and gateways are among those above.
+    pub gateway_api: Arc<Converted>,
 }
 
 impl Snapshot {

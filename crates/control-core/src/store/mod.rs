@@ -1,6 +1,7 @@
 //! The set of known objects and what each event changes.
 
 mod endpoints;
+mod gateway_api;
 mod ingress;
 #[cfg(test)]
 mod tests;
@@ -37,6 +38,8 @@ pub struct Store {
     slices: BTreeMap<(String, String), BTreeSet<Key>>,
     /// Gateways and VirtualServices that are made of Ingresses.
     of_ingresses: BTreeSet<Key>,
+    /// What the Gateway API's objects become has still to be worked out.
+    unsettled: bool,
     state: Snapshot,
 }
 
@@ -47,7 +50,7 @@ impl Store {
     }
 
     /// Takes one event in and says what it changed. An object that cannot be read keeps its last good state; kinds
-    /// that are not read change nothing.
+    /// that are not read change nothing. What follows from many objects together is left for [`Self::settle`].
     pub fn apply(&mut self, event: Event) -> Changes {
         let mut changes = Changes::default();
         match event {
@@ -109,7 +112,7 @@ impl Store {
         changes.add(Fact::Declared);
     }
 
-    /// The state now. Cheap; indexes are shared with later snapshots until they change.
+    /// The state as of the last [`Self::settle`]. Cheap; indexes are shared with later snapshots until they change.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         Arc::new(self.state.clone())
     }
@@ -125,6 +128,11 @@ impl Store {
     }
 
     fn update(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
+        self.update_kind(key, old, changes);
+        self.note_gateway_api(key.kind, changes);
+    }
+
+    fn update_kind(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
         match key.kind {
             Kind::Service | Kind::ServiceEntry => self.update_services(key, old, changes),
             Kind::EndpointSlice => self.update_slice(key, old, changes),
@@ -132,7 +140,8 @@ impl Store {
             Kind::WorkloadEntry => self.update_workload_entry(key, old, changes),
             Kind::Node => self.update_node(key, changes),
             Kind::Namespace => {}
-            Kind::ConfigMap => self.update_mesh(key, changes),
+            Kind::ConfigMap if key.is_mesh_config() => self.update_mesh(key, changes),
+            Kind::ConfigMap => self.update_roots_of(key, changes),
             Kind::VirtualService => self.update_virtual_service(key, old.as_ref(), changes),
             Kind::Gateway => {
                 let new = self.objects.get(key).and_then(Resource::gateway).cloned();
@@ -162,6 +171,8 @@ impl Store {
                 changes.add(Fact::RequestAuthentications);
             }
             Kind::Ingress | Kind::IngressClass => self.update_ingresses(changes),
+            // All of them together: see `settle`.
+            _ => {}
         }
     }
 
@@ -225,8 +236,7 @@ impl Store {
     }
 
     fn update_destination_rules(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {
-        let all = self.configs(key, Resource::destination_rule);
-        Arc::make_mut(&mut self.state.destination_rules).replace(&key.namespace, all);
+        self.replace_destination_rules(&key.namespace);
         for rule in old.iter().chain(self.objects.get(key)) {
             let Resource::DestinationRule(rule) = rule else {
                 continue;
@@ -237,6 +247,23 @@ impl Store {
             }
             changes.add(Fact::DestinationRules(pattern));
         }
+    }
+
+    fn replace_destination_rules(&mut self, namespace: &str) {
+        let key = Key::new(Kind::DestinationRule, namespace, "");
+        let mut all = self.configs(&key, Resource::destination_rule);
+        all.extend(self.made_destination_rules(namespace).cloned());
+        Arc::make_mut(&mut self.state.destination_rules).replace(namespace, all);
+    }
+
+    fn update_roots_of(&mut self, key: &Key, changes: &mut Changes) {
+        let id = (key.namespace.clone(), key.name.clone());
+        let all = Arc::make_mut(&mut self.state.roots);
+        match self.objects.get(key) {
+            Some(Resource::Roots(Some(pem))) => drop(all.insert(id.clone(), pem.clone())),
+            _ => drop(all.remove(&id)),
+        }
+        changes.add(Fact::Roots(id.0, id.1));
     }
 
     fn update_services(&mut self, key: &Key, old: Option<Resource>, changes: &mut Changes) {

@@ -39,6 +39,7 @@ pub use gateway::{ServerHost, shared};
 pub use name::ClusterName;
 pub(crate) use route::{Place, applies_to_mesh, destinations, hosts};
 pub use scope::Scope;
+pub use secret::is_granted;
 
 /// One resource and what it was made from.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,6 +10,7 @@ use lateen_control_core::reads::{Fact, ReadSet};
 use lateen_control_core::snapshot::Snapshot;
 use lateen_control_core::translate::{self, Projection};
 use lateen_control_core::view::{ProxyKind, ProxyView};
+use lateen_mesh::SpiffeId;
 use lateen_xds::server::{Catalog, Entry, Session};
 use tonic::Status;
 
@@ -33,6 +34,8 @@ pub(super) struct Proxy {
     names: HashMap<String, Names>,
     /// May it have credentials.
     secrets: bool,
+    /// Who it has proven to be.
+    identity: Option<SpiffeId>,
 }
 
 /// A list of names and what it was made from.
@@ -42,7 +45,12 @@ struct Names {
 }
 
 impl Proxy {
-    pub(super) fn new(node: &Node, snapshot: &Snapshot, caches: &Caches) -> Result<Self, Status> {
+    pub(super) fn new(
+        node: &Node,
+        identity: Option<SpiffeId>,
+        snapshot: &Snapshot,
+        caches: &Caches,
+    ) -> Result<Self, Status> {
         let view = ProxyView::from_node(node);
         let mut view = view.map_err(|error| Status::invalid_argument(error.to_string()))?;
         if view.locality.is_empty() {
@@ -57,6 +65,7 @@ impl Proxy {
             own: Cache::default(),
             names: HashMap::new(),
             secrets: false,
+            identity,
             caller,
             view,
         })
@@ -123,11 +132,27 @@ impl Proxy {
         }
     }
 
-    /// Whether a Secret of its namespace came, changed or went. One that wasn't there has left nothing in a cache.
+    /// Whether it may have a credential: as its permission says, or because its gateway names it.
+    fn may_have(&self, name: &str, snapshot: &Snapshot) -> bool {
+        let (namespace, account) =
+            self.identity.as_ref().map_or(("", ""), |id| (id.namespace.as_str(), id.service_account.as_str()));
+        self.secrets || translate::is_granted(name, namespace, account, snapshot)
+    }
+
+    /// Whether a Secret, or roots in a ConfigMap, came, changed or went that may be for it. One that wasn't there has
+    /// left nothing in a cache.
     fn credentials_changed(&self, from: u64, published: &Published) -> bool {
-        let own = |fact: &Fact| matches!(fact, Fact::Secret(namespace, _) if *namespace == self.view.namespace);
+        let granted = &published.snapshot.gateway_api.granted;
+        let own = |fact: &Fact| match fact {
+            Fact::Secret(namespace, name) => {
+                *namespace == self.view.namespace
+                    || granted.iter().any(|g| g.namespace == self.view.namespace && g.secret.1 == *name)
+            }
+            Fact::Roots(..) => true,
+            _ => false,
+        };
         let changes = published.changes_since(from);
-        self.secrets && changes.is_none_or(|mut changes| changes.any(|changes| changes.iter().any(own)))
+        changes.is_none_or(|mut changes| changes.any(|changes| changes.iter().any(own)))
     }
 
     fn names_changed(&self, type_url: &str, from: u64, published: &Published) -> bool {
@@ -187,7 +212,7 @@ impl Catalog for ProxyCatalog<'_> {
     }
 
     fn get(&mut self, type_url: &str, name: &str) -> Option<Entry> {
-        if type_url == type_url::SECRET && !self.proxy.secrets {
+        if type_url == type_url::SECRET && !self.proxy.may_have(name, &self.published.snapshot) {
             return None;
         }
         let mut previous = None;

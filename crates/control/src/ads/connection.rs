@@ -62,7 +62,7 @@ impl Connection {
         let Caller { node, identity, address, delta } = from;
         let mut published = shared.published.clone();
         let current = published.borrow_and_update().clone();
-        let mut proxy = Proxy::new(node, &current.snapshot, &shared.caches)?;
+        let mut proxy = Proxy::new(node, identity.clone(), &current.snapshot, &shared.caches)?;
         let status = ClientStatus {
             connection: String::new(),
             proxy: proxy.name().to_owned(),

@@ -10,8 +10,6 @@ pub enum Scope {
     Cluster,
     /// All namespaces.
     Namespaced,
-    /// Only istiod's own namespace.
-    Own,
 }
 
 /// A kind of object in the Kubernetes API.
@@ -41,7 +39,7 @@ const fn kind(
 
 const NETWORKING: &str = "networking.istio.io";
 const SECURITY: &str = "security.istio.io";
-const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const GATEWAY_API: &str = lateen_api::gateway_api::GROUP;
 
 /// Everything that istiod could read, if the core has a use for it.
 const KINDS: &[Kind] = &[
@@ -53,7 +51,16 @@ const KINDS: &[Kind] = &[
     kind("", "v1", "Secret", "secrets", Scope::Namespaced),
     kind("networking.k8s.io", "v1", "Ingress", "ingresses", Scope::Namespaced),
     kind("networking.k8s.io", "v1", "IngressClass", "ingressclasses", Scope::Cluster),
-    kind("", "v1", "ConfigMap", "configmaps", Scope::Own),
+    kind("", "v1", "ConfigMap", "configmaps", Scope::Namespaced),
+    kind(GATEWAY_API, "v1", "GatewayClass", "gatewayclasses", Scope::Cluster),
+    kind(GATEWAY_API, "v1", "Gateway", "gateways", Scope::Namespaced),
+    kind(GATEWAY_API, "v1", "ListenerSet", "listenersets", Scope::Namespaced),
+    kind(GATEWAY_API, "v1", "HTTPRoute", "httproutes", Scope::Namespaced),
+    kind(GATEWAY_API, "v1", "GRPCRoute", "grpcroutes", Scope::Namespaced),
+    kind(GATEWAY_API, "v1", "TLSRoute", "tlsroutes", Scope::Namespaced),
+    kind(GATEWAY_API, "v1", "TCPRoute", "tcproutes", Scope::Namespaced),
+    kind(GATEWAY_API, "v1", "ReferenceGrant", "referencegrants", Scope::Namespaced),
+    kind(GATEWAY_API, "v1", "BackendTLSPolicy", "backendtlspolicies", Scope::Namespaced),
     kind(NETWORKING, "v1", "VirtualService", "virtualservices", Scope::Namespaced),
     kind(NETWORKING, "v1", "DestinationRule", "destinationrules", Scope::Namespaced),
     kind(NETWORKING, "v1", "Gateway", "gateways", Scope::Namespaced),

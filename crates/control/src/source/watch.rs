@@ -11,29 +11,25 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::{Event, Key, Kind, Scope, watched};
+use super::{Event, Key, Kind, watched};
 
 /// First pause after a failure; it doubles up to the longest.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// Watches all kinds and sends what changes; ends when dropped.
-pub fn watch_all(client: &Client, namespace: &str, sender: &mpsc::Sender<Event>) -> JoinSet<()> {
+pub fn watch_all(client: &Client, sender: &mpsc::Sender<Event>) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     for kind in watched() {
-        let api = api(client, kind, namespace);
+        let api = api(client, kind);
         tasks.spawn(Watch { kind, sender: sender.clone(), known: BTreeSet::new() }.run(api));
     }
     tasks
 }
 
 /// Objects are read without a schema, so one that is broken cannot stall the others.
-fn api(client: &Client, kind: &Kind, namespace: &str) -> Api<DynamicObject> {
-    let resource = kind.resource();
-    match kind.scope {
-        Scope::Own => Api::namespaced_with(client.clone(), namespace, &resource),
-        Scope::Cluster | Scope::Namespaced => Api::all_with(client.clone(), &resource),
-    }
+fn api(client: &Client, kind: &Kind) -> Api<DynamicObject> {
+    Api::all_with(client.clone(), &kind.resource())
 }
 
 struct Watch {

@@ -85,12 +85,29 @@ impl Build<'_> {
         if server.is_http() {
             return self.http(server, self.terminated(server)).into_iter().collect();
         }
-        let Some(targets) = stream::plain(server, self.scope, reads) else { return Vec::new() };
+        let mut chains = Vec::new();
+        if server.tls().is_some() {
+            let routed = stream::by_name(server, self.scope, taken, reads);
+            chains.extend(routed.into_iter().map(|(names, targets)| self.stream(server, names, &targets, reads)));
+        }
+        let plain = stream::plain(server, self.scope, reads);
         let names = if server.tls().is_some() { server.server_names() } else { Vec::new() };
+        chains.extend(plain.map(|targets| self.stream(server, names, &targets, reads)));
+        chains
+    }
+
+    /// A chain for a byte stream, out of the TLS that a server ends, if it does.
+    fn stream(
+        &self,
+        server: &Server<'_>,
+        names: Vec<String>,
+        targets: &[Target],
+        reads: &mut ReadSet,
+    ) -> proto::FilterChain {
         let socket = tls::server(server, self.scope);
         let connect = socket.is_some().then(|| duration(HANDSHAKE));
-        let chain = self.tcp(server, names, &targets, reads);
-        vec![proto::FilterChain { transport_socket: socket, transport_socket_connect_timeout: connect, ..chain }]
+        let chain = self.tcp(server, names, targets, reads);
+        proto::FilterChain { transport_socket: socket, transport_socket_connect_timeout: connect, ..chain }
     }
 
     /// A chain that ends the TLS of a server.

@@ -19,6 +19,11 @@ use crate::view::ProxyView;
 /// Annotation of Gateways that are made from other objects: the Services whose pods serve it, in place of labels.
 const SERVICES: &str = "internal.istio.io/gateway-service";
 
+/// Annotation of Gateways that are made from ListenerSets: the namespace of the Gateway that they add to.
+const PARENT_NAMESPACE: &str = "internal.istio.io/parent-namespace";
+/// Annotation of Gateways that are made of the Gateway API's.
+const SEMANTICS: &str = "internal.istio.io/gateway-semantics";
+
 /// A server of a Gateway, on one port of the proxy.
 #[derive(Clone, Debug)]
 pub struct Server<'a> {
@@ -86,6 +91,11 @@ impl<'a> Server<'a> {
         self.spec.tls.as_ref().is_some_and(|tls| tls.https_redirect)
     }
 
+    /// Does it take all requests for its hosts, also those that no route is for.
+    pub fn keeps_its_hosts(&self) -> bool {
+        self.gateway.meta.annotations.contains_key(SEMANTICS)
+    }
+
     /// Its address.
     pub fn bind(&self) -> &'a str {
         if self.spec.bind.is_empty() { WILDCARD } else { &self.spec.bind }
@@ -149,9 +159,10 @@ impl<'t> Front<'t> {
     /// `None` if the Gateway is not for this proxy.
     pub fn of(gateway: &Config<api::Gateway>, view: &ProxyView, targets: &'t [ServiceTarget]) -> Option<Self> {
         if let Some(names) = gateway.meta.annotations.get(SERVICES) {
+            let meta = &gateway.meta;
+            let namespace = meta.annotations.get(PARENT_NAMESPACE).unwrap_or(&meta.namespace);
             let named = |t: &&ServiceTarget| {
-                t.service.namespace() == gateway.meta.namespace
-                    && names.split(',').any(|n| n.trim() == t.service.hostname.as_str())
+                t.service.namespace() == namespace && names.split(',').any(|n| n.trim() == t.service.hostname.as_str())
             };
             let own: Vec<&ServiceTarget> = targets.iter().filter(named).collect();
             return (!own.is_empty()).then_some(Self::Named(own));

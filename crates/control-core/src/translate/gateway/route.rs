@@ -55,7 +55,8 @@ fn virtual_hosts(servers: &[Server<'_>], scope: &Scope<'_>, reads: &mut ReadSet)
             let routes = Rule { vs, port, scope, via: Via::Gateway(&gateway) }.routes(reads);
             names.into_iter().for_each(|name| host(&mut all, name, routes.clone()));
         }
-        if server.redirects() {
+        // Without routes of its own a host is redirected, or isn't found: no wider host may take its requests.
+        if server.redirects() || server.keeps_its_hosts() {
             server.hosts.iter().for_each(|h| host(&mut all, h.host.clone(), Vec::new()));
         }
     }

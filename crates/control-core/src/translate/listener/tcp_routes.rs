@@ -5,7 +5,7 @@ use lateen_mesh::labels;
 
 use crate::resource::{Config, Service, ServicePort};
 use crate::translate::name::ClusterName;
-use crate::translate::route::{applies_to_mesh, destination_cluster, virtual_service_for};
+use crate::translate::route::{applies_to_mesh, destination_cluster, virtual_services_for};
 use crate::translate::scope::Scope;
 
 /// A cluster and its share.
@@ -29,7 +29,8 @@ pub struct Routed {
 pub fn targets(service: &Service, port: &ServicePort, scope: &Scope<'_>) -> Routed {
     let own = ClusterName::outbound(port.number, "", &service.hostname);
     let mut routed = Routed { plain: vec![Target { cluster: own, weight: 1 }], by_sni: Vec::new() };
-    let Some(vs) = virtual_service_for(&service.hostname, scope) else { return routed };
+    let has_rules = |spec: &api::VirtualService| !spec.tcp.is_empty() || !spec.tls.is_empty();
+    let Some(vs) = virtual_services_for(&service.hostname, scope, has_rules).into_iter().next() else { return routed };
     if port.protocol.is_tls() {
         routed.by_sni = by_sni(vs, port, scope);
     }

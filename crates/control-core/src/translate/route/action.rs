@@ -10,8 +10,9 @@ use super::header::{self, operations};
 use super::matching::{Via, by_segments, holds_for_caller, regex, route_match};
 use super::select::destination_cluster;
 use super::{fault, retry};
+use crate::gateway_api::escaped;
 use crate::reads::{Fact, ReadSet};
-use crate::resource::{Config, Kind};
+use crate::resource::{Config, Kind, ROUTE_SEMANTICS};
 use crate::translate::name::ClusterName;
 use crate::translate::provenance::{IstioMetadata, with_safe_retries};
 use crate::translate::scope::Scope;
@@ -147,6 +148,7 @@ impl Rule<'_> {
         let timeout = parse_duration(http.timeout.as_deref());
         let mut action = proto::RouteAction {
             cluster_specifier: Some(specifier(clusters, request.host.as_ref())?),
+            cluster_not_found_response_code: not_found(self.vs).into(),
             timeout: Some(timeout.unwrap_or_default()),
             max_stream_duration: Some(timeout.map_or_else(retry::unlimited, retry::limited)),
             retry_policy: retry::policy(http.retries.as_ref(), mesh_retry, !hash.is_empty()),
@@ -160,7 +162,7 @@ impl Rule<'_> {
         }
         set_host(&mut action, request.host.as_ref());
         if let Some(rewrite) = &http.rewrite {
-            rewrite_into(&mut action, rewrite, m);
+            rewrite_into(&mut action, rewrite, m, by_segments(self.vs));
         }
         Some(action)
     }
@@ -265,7 +267,19 @@ fn set_host(action: &mut proto::RouteAction, host: Option<&String>) {
     }
 }
 
-fn rewrite_into(action: &mut proto::RouteAction, wanted: &api::HttpRewrite, m: Option<&api::HttpMatchRequest>) {
+/// The answer where a destination is not there: the Gateway API has it that this is an error of the server.
+fn not_found(vs: &Config<api::VirtualService>) -> proto::route_action::ClusterNotFoundResponseCode {
+    use proto::route_action::ClusterNotFoundResponseCode as Code;
+    let of_gateway_api = vs.meta.annotations.get(ROUTE_SEMANTICS).is_some_and(|semantics| semantics == "gateway");
+    if of_gateway_api { Code::InternalServerError } else { Code::ServiceUnavailable }
+}
+
+fn rewrite_into(
+    action: &mut proto::RouteAction,
+    wanted: &api::HttpRewrite,
+    m: Option<&api::HttpMatchRequest>,
+    segments: bool,
+) {
     let substitute = |pattern: &str, substitution: &str| RegexMatchAndSubstitute {
         pattern: Some(regex(pattern)),
         substitution: substitution.to_owned(),
@@ -273,10 +287,17 @@ fn rewrite_into(action: &mut proto::RouteAction, wanted: &api::HttpRewrite, m: O
     if let Some(by) = &wanted.uri_regex_rewrite {
         action.regex_rewrite = Some(substitute(&by.pattern, &by.rewrite));
     } else if !wanted.uri.is_empty() {
-        match m.and_then(|m| m.uri.as_ref()).and_then(|u| u.regex.as_ref()) {
+        let uri = m.and_then(|m| m.uri.as_ref());
+        match (uri.and_then(|u| u.regex.as_ref()), uri.and_then(|u| u.prefix.as_deref())) {
             // An expression has no prefix to replace: the whole path is replaced.
-            Some(pattern) => action.regex_rewrite = Some(substitute(pattern, &wanted.uri)),
-            None => action.prefix_rewrite = wanted.uri.clone(),
+            (Some(pattern), _) => action.regex_rewrite = Some(substitute(pattern, &wanted.uri)),
+            // Between what is left of whole segments and what takes the place of others there is one slash.
+            (None, prefix) if segments && (wanted.uri == "/" || prefix.is_none_or(|prefix| prefix == "/")) => {
+                let prefix = escaped(prefix.unwrap_or("/").trim_end_matches('/'));
+                let start = wanted.uri.trim_end_matches('/');
+                action.regex_rewrite = Some(substitute(&format!("^{prefix}/*(.*)"), &format!(r"{start}/\1")));
+            }
+            (None, _) => action.prefix_rewrite = wanted.uri.clone(),
         }
     }
     if !wanted.authority.is_empty() {

@@ -3,7 +3,7 @@
 use lateen_api::istio as api;
 use lateen_mesh::Hostname;
 
-use crate::resource::Config;
+use crate::resource::{Config, ROUTE_SEMANTICS};
 use crate::translate::name::ClusterName;
 use crate::translate::scope::Scope;
 
@@ -29,19 +29,41 @@ pub fn hosts(vs: &Config<api::VirtualService>) -> impl Iterator<Item = Hostname>
     vs.spec.hosts.iter().map(|h| Hostname::resolve(h, &vs.meta.namespace, "cluster.local"))
 }
 
-/// The VirtualService for `host`: of those in reach the one whose host is most specific, then the oldest.
-pub fn virtual_service_for<'a>(host: &Hostname, scope: &Scope<'a>) -> Option<&'a Config<api::VirtualService>> {
-    let mut best: Option<(Hostname, &Config<api::VirtualService>)> = None;
-    for vs in virtual_services(scope) {
+/// The VirtualServices for `host`, the one to ask first: of those in reach the one whose host is most specific, then the
+/// oldest. Beside one made of routes of the Gateway API there may be others for other ports, as far as `wanted` holds
+/// for them; any other stands alone.
+pub fn virtual_services_for<'a>(
+    host: &Hostname,
+    scope: &Scope<'a>,
+    wanted: impl Fn(&api::VirtualService) -> bool,
+) -> Vec<&'a Config<api::VirtualService>> {
+    let mut found: Vec<(Hostname, bool, &Config<api::VirtualService>)> = Vec::new();
+    for vs in virtual_services(scope).filter(|vs| !is_of_gateway_api(vs) || wanted(&vs.spec)) {
         for own in hosts(vs).filter(|h| h.covers(host)) {
+            let of_consumer = is_of_gateway_api(vs) && !is_of_producer(vs, host, scope);
             let in_reach = scope.includes_host(&vs.meta.namespace, &own, None);
-            let better = best.as_ref().is_none_or(|(b, _)| own.by_specificity(b).is_lt() && own != *b);
-            if in_reach && better {
-                best = Some((own, vs));
+            if in_reach && (!of_consumer || vs.meta.namespace == scope.view.namespace) {
+                found.push((own, !of_consumer, vs));
             }
         }
     }
-    best.map(|(_, vs)| vs)
+    // The sort is stable: of equal ones the oldest stays first.
+    found.sort_by(|(a, x, _), (b, y, _)| a.by_specificity(b).then(x.cmp(y)));
+    let alone = found.first().is_some_and(|(_, _, vs)| !is_of_gateway_api(vs));
+    let all = found.into_iter().map(|(_, _, vs)| vs);
+    if alone { all.take(1).collect() } else { all.filter(|vs| is_of_gateway_api(vs)).collect() }
+}
+
+/// Is it made of routes of the Gateway API.
+fn is_of_gateway_api(vs: &Config<api::VirtualService>) -> bool {
+    vs.meta.annotations.get(ROUTE_SEMANTICS).is_some_and(|semantics| semantics == "gateway")
+}
+
+/// Routes of the Gateway API in the namespace of a service are for all its callers, others for those of their own
+/// namespace.
+fn is_of_producer(vs: &Config<api::VirtualService>, host: &Hostname, scope: &Scope<'_>) -> bool {
+    let services = scope.snapshot.services.of_host(host);
+    services.is_empty() || services.iter().any(|service| service.namespace() == vs.meta.namespace)
 }
 
 /// The cluster that a destination means: its own port, else the only port of its service, else that of the request.

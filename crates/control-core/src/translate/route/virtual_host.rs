@@ -9,7 +9,7 @@ use lateen_mesh::Hostname;
 
 use super::action::{self, Rule};
 use super::matching::Via;
-use super::select::{hosts, virtual_service_for, virtual_services};
+use super::select::{hosts, virtual_services, virtual_services_for};
 use super::{domains, retry};
 use crate::reads::ReadSet;
 use crate::resource::{Config, Service};
@@ -71,8 +71,8 @@ fn unserved<'a>(scope: &Scope<'a>, port: u16) -> Vec<(Hostname, &'a Config<api::
 }
 
 fn service_routes(service: &Arc<Service>, port: u16, scope: &Scope<'_>, reads: &mut ReadSet) -> Vec<proto::Route> {
-    let vs = virtual_service_for(&service.hostname, scope).filter(|vs| !vs.spec.http.is_empty());
-    if let Some(vs) = vs {
+    let has_rules = |spec: &api::VirtualService| !spec.http.is_empty();
+    for vs in virtual_services_for(&service.hostname, scope, has_rules) {
         let routes = Rule { vs, port, scope, via: Via::Mesh }.routes(reads);
         if !routes.is_empty() {
             return routes;

@@ -24,6 +24,7 @@ fn mesh(objects: &[Value]) -> std::sync::Arc<Snapshot> {
     for object in objects {
         store.apply(Event::Apply(object.clone()));
     }
+    store.settle();
     assert!(store.refused().is_empty(), "{:?}", store.refused());
     store.snapshot()
 }
