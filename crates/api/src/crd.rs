@@ -1,6 +1,6 @@
-//! CustomResourceDefinitions of Istio's resources, built from the serde types.
+//! CustomResourceDefinitions of Istio's resources and the Gateway API's, built from the serde types.
 
 mod kinds;
 mod schema;
 
-pub use kinds::istio_crds;
+pub use kinds::{gateway_api_crds, istio_crds};

@@ -6,6 +6,7 @@ pub mod ads;
 pub mod auth;
 pub mod ca;
 pub mod config;
+pub mod gateways;
 mod keys;
 mod leader;
 pub mod listener;

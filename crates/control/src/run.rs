@@ -28,7 +28,7 @@ use crate::state::{self, Published, State};
 use crate::status::{self, Statuses};
 use crate::tls::Serving;
 use crate::webhook::{self, Injection};
-use crate::{leader, root_cert, source};
+use crate::{gateways, leader, root_cert, source};
 
 /// Watch events that wait to be applied.
 const EVENTS: usize = 1024;
@@ -177,7 +177,10 @@ impl Istiod {
         background.spawn(webhook::keep_registered(client.clone(), self.ca.follow(), self.metrics.clone()));
         let Config { namespace, pod_name, .. } = &self.config;
         let (leads, election) = leader::elect(client.clone(), namespace, LEASE, pod_name, shutdown.clone());
-        background.spawn(status::judge(servers.published.clone(), self.statuses.clone(), leads.clone()));
+        let published = || servers.published.clone();
+        background.spawn(status::judge(published(), self.statuses.clone(), leads.clone()));
+        background.spawn(gateways::report(published(), self.statuses.clone(), leads.clone()));
+        background.spawn(gateways::deploy(client.clone(), published(), self.injection.clone(), leads.clone()));
         background.spawn(status::write(self.statuses.clone(), client, leads, self.metrics.clone()));
         let election = tokio::spawn(election);
         tracing::info!(version = self.config.version, "istiod is serving");

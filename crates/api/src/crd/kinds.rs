@@ -2,7 +2,7 @@ use schemars::JsonSchema;
 use serde_json::{Value, json};
 
 use super::schema::structural;
-use crate::istio;
+use crate::{gateway_api, istio};
 
 /// One printer column: heading, type and JSON path.
 type Column = (&'static str, &'static str, &'static str);
@@ -10,6 +10,10 @@ type Column = (&'static str, &'static str, &'static str);
 const AGE: Column = ("Age", "date", ".metadata.creationTimestamp");
 const THREE: &[&str] = &["v1", "v1alpha3", "v1beta1"];
 const TWO: &[&str] = &["v1", "v1beta1"];
+const ONE: &[&str] = &["v1"];
+/// Where the API server asks who approved a definition of a group of Kubernetes itself.
+const APPROVAL: &str =
+    "unapproved, made of the types that are read; the Gateway API's own definitions may take its place";
 
 /// What is particular to one kind.
 struct Kind {
@@ -29,6 +33,66 @@ pub fn istio_crds() -> Vec<Value> {
     let mut all = networking();
     all.extend(security());
     all.extend(extensions());
+    all
+}
+
+/// The CRDs of the Gateway API, as far as its kinds are served: for clusters of our own. They have neither the defaults
+/// nor the rules of the Gateway API's own definitions, which may be applied over them.
+pub fn gateway_api_crds() -> Vec<Value> {
+    let kind = |kind, plural, short, versions, columns| Kind {
+        group: gateway_api::GROUP,
+        kind,
+        plural,
+        short,
+        versions,
+        storage: "v1",
+        columns,
+        spec_required: true,
+    };
+    const HOSTS: &[Column] = &[("Hostnames", "string", ".spec.hostnames"), AGE];
+    let gateway: &[Column] = &[
+        ("Class", "string", ".spec.gatewayClassName"),
+        ("Address", "string", ".status.addresses[*].value"),
+        ("Programmed", "string", ".status.conditions[?(@.type==\"Programmed\")].status"),
+        AGE,
+    ];
+    let class: &[Column] = &[
+        ("Controller", "string", ".spec.controllerName"),
+        ("Accepted", "string", ".status.conditions[?(@.type==\"Accepted\")].status"),
+        AGE,
+    ];
+    let set: &[Column] = &[
+        ("Accepted", "string", ".status.conditions[?(@.type==\"Accepted\")].status"),
+        ("Programmed", "string", ".status.conditions[?(@.type==\"Programmed\")].status"),
+        AGE,
+    ];
+    let mut all = vec![
+        crd::<gateway_api::GatewayClass>(&kind("GatewayClass", "gatewayclasses", Some("gc"), TWO, class)),
+        crd::<gateway_api::Gateway>(&kind("Gateway", "gateways", Some("gtw"), TWO, gateway)),
+        crd::<gateway_api::ListenerSet>(&kind("ListenerSet", "listenersets", Some("lset"), ONE, set)),
+        crd::<gateway_api::HttpRoute>(&kind("HTTPRoute", "httproutes", None, TWO, HOSTS)),
+        crd::<gateway_api::GrpcRoute>(&kind("GRPCRoute", "grpcroutes", None, ONE, HOSTS)),
+        crd::<gateway_api::TlsRoute>(&kind("TLSRoute", "tlsroutes", None, ONE, HOSTS)),
+        crd::<gateway_api::TcpRoute>(&kind("TCPRoute", "tcproutes", None, ONE, &[AGE])),
+        crd::<gateway_api::ReferenceGrant>(&kind("ReferenceGrant", "referencegrants", Some("refgrant"), TWO, &[AGE])),
+        crd::<gateway_api::BackendTlsPolicy>(&kind(
+            "BackendTLSPolicy",
+            "backendtlspolicies",
+            Some("btlspolicy"),
+            ONE,
+            &[AGE],
+        )),
+    ];
+    for crd in &mut all {
+        crd["metadata"] = json!({
+            "name": crd["metadata"]["name"],
+            "annotations": { "api-approved.kubernetes.io": APPROVAL },
+        });
+        crd["spec"]["names"]["categories"] = json!(["gateway-api"]);
+        if crd["spec"]["names"]["kind"] == "GatewayClass" {
+            crd["spec"]["scope"] = json!("Cluster");
+        }
+    }
     all
 }
 

@@ -1,4 +1,4 @@
-use lateen_api::crd::istio_crds;
+use lateen_api::crd::{gateway_api_crds, istio_crds};
 use serde_json::{Value, json};
 
 fn find(kind: &str) -> Value {
@@ -12,7 +12,7 @@ fn spec_schema(kind: &str) -> Value {
 /// Kubernetes refuses a definition whose schema is not structural.
 #[test]
 fn schemas_are_structural() {
-    for crd in istio_crds() {
+    for crd in istio_crds().into_iter().chain(gateway_api_crds()) {
         for version in crd["spec"]["versions"].as_array().expect("versions") {
             let path = format!("{}/{}", crd["metadata"]["name"], version["name"]);
             check(&path, &version["schema"]["openAPIV3Schema"]);
@@ -45,8 +45,8 @@ fn check(path: &str, schema: &Value) {
 #[test]
 fn every_kind_has_one_stored_version() {
     let crds = istio_crds();
-    assert_eq!(crds.len(), 15);
-    for crd in crds {
+    assert_eq!((crds.len(), gateway_api_crds().len()), (15, 9));
+    for crd in crds.into_iter().chain(gateway_api_crds()) {
         let stored = crd["spec"]["versions"].as_array().expect("versions").iter().filter(|v| v["storage"] == true);
         assert_eq!(stored.count(), 1, "{}", crd["metadata"]["name"]);
     }

@@ -108,6 +108,7 @@ fn mesh(install: &Install) -> Vec<Value> {
     options.capture_by_mark = !install.many_ids;
     options.egress_gateway = install.egress_gateway;
     let mut objects = lateen_api::crd::istio_crds();
+    objects.extend(lateen_api::crd::gateway_api_crds());
     objects.extend(manifests(&options));
     objects
 }

@@ -88,7 +88,6 @@ pub(super) enum Target {
         hostname: Option<String>,
         /// Hosts of other listeners on the port, whose requests this one never gets.
         others: Vec<String>,
-        terminates: bool,
     },
     /// Callers in the mesh of these hosts.
     Mesh { hosts: Vec<String>, port: Option<u32> },
@@ -168,7 +167,6 @@ fn to_listeners(
             internal: found.internal.clone(),
             hostname: found.hostname.clone(),
             others: others.filter_map(|other| other.hostname.clone()).collect(),
-            terminates: found.terminates,
         };
         Attachment { reference: reference.clone(), target, denied: denied(route, reference, found) }
     };

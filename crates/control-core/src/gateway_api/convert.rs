@@ -157,11 +157,7 @@ impl Routes<'_, '_> {
         let Stream { kind, meta, hostnames, .. } = *stream;
         let bound = Route { kind, namespace: &meta.namespace, hostnames, parents };
         let key = Key::new(key, &meta.namespace, &meta.name);
-        let status = self.add(&bound, key, generation, |part, world, made| {
-            let (services, problem) = stream.convert(part, world);
-            made.virtual_services.extend(services);
-            problem
-        });
+        let status = self.add(&bound, key, generation, |part, world, made| stream.convert(part, world, made));
         self.made.statuses.extend([status]);
     }
 }

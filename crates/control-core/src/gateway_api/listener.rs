@@ -39,8 +39,6 @@ pub(super) struct Listener {
     pub(super) namespaces: Namespaces,
     /// Kinds of its routes.
     pub(super) kinds: Vec<&'static str>,
-    /// Is TLS ended by it.
-    pub(super) terminates: bool,
     /// What it becomes, if it can be served.
     pub(super) made: Option<Config<istio::Gateway>>,
     /// Secrets it takes.
@@ -71,7 +69,6 @@ impl Listener {
             hostname: spec.hostname.clone().filter(|host| !host.is_empty()),
             namespaces: Namespaces::of(choice, "Same", own, cluster),
             kinds,
-            terminates: terminates(spec),
             made: None,
             secrets: Vec::new(),
             internal: format!("{own}/{}~{MADE}~{}", holder.meta.name, spec.name),

@@ -1,5 +1,6 @@
 //! Rules of TLSRoutes and TCPRoutes.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lateen_api::gateway_api as api;
@@ -9,7 +10,7 @@ use lateen_mesh::Hostname;
 use super::attach::{Attachment, RouteKind, Target};
 use super::backend::{Referrer, World};
 use super::merge::{annotations, mesh_or_gateway};
-use super::{MADE, Problem};
+use super::{Converted, MADE, Problem};
 use crate::resource::{Config, Meta};
 
 /// A TLSRoute or TCPRoute.
@@ -21,12 +22,13 @@ pub(super) struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// Its VirtualServices, one for each host or listener that it attaches to, and what is wrong with it.
+    /// Makes its VirtualServices, one for each host or listener that it attaches to; returns what is wrong with it.
     pub(super) fn convert(
         &self,
         attachments: &[Attachment],
         world: World<'_>,
-    ) -> (Vec<Config<istio::VirtualService>>, Option<Problem>) {
+        made: &mut Converted,
+    ) -> Option<Problem> {
         let mut problem = None;
         let from = Referrer { kind: self.kind.name(), namespace: &self.meta.namespace };
         let rules = self.rules.iter().map(|rule| {
@@ -36,12 +38,19 @@ impl Stream<'_> {
         });
         let rules: Vec<Vec<istio::RouteDestination>> = rules.filter(|rule: &Vec<_>| !rule.is_empty()).collect();
         if rules.is_empty() {
-            return (Vec::new(), problem);
+            return problem;
         }
         let bound = attachments.iter().filter(|attachment| attachment.denied.is_none());
         let specs: Vec<istio::VirtualService> = bound.flat_map(|a| self.specs(&a.target, &rules)).collect();
-        let made = specs.into_iter().enumerate().map(|(index, spec)| self.named(index, spec));
-        (made.collect(), problem)
+        // Listeners may have had their part before the mesh.
+        let is_own = |vs: &&Config<istio::VirtualService>| vs.meta.annotations == self.annotations();
+        let own = made.virtual_services.iter().rev().take_while(is_own).count();
+        made.virtual_services.extend((own..).zip(specs).map(|(index, spec)| self.named(index, spec)));
+        problem
+    }
+
+    fn annotations(&self) -> BTreeMap<String, String> {
+        annotations(format!("{}/{}.{}", self.kind.name(), self.meta.name, self.meta.namespace))
     }
 
     fn named(&self, index: usize, spec: istio::VirtualService) -> Config<istio::VirtualService> {
@@ -49,7 +58,7 @@ impl Stream<'_> {
         let meta = Meta {
             namespace: self.meta.namespace.clone(),
             name: format!("{}~{kind}~{index}~{MADE}", self.meta.name),
-            annotations: annotations(format!("{}/{}.{}", self.kind.name(), self.meta.name, self.meta.namespace)),
+            annotations: self.annotations(),
             created: self.meta.created.clone(),
             ..Default::default()
         };

@@ -47,6 +47,10 @@ fn cluster_rules() -> Value {
         rule(&["authentication.k8s.io"], &["tokenreviews"], &["create"]),
         rule(&["authorization.k8s.io"], &["subjectaccessreviews"], &["create"]),
         rule(&["gateway.networking.k8s.io"], &["*"], &["get", "list", "watch", "update", "patch"]),
+        rule(&["gateway.networking.k8s.io"], &["gatewayclasses"], &["create"]),
+        // The deployments of gateways, in the namespaces of their Gateways.
+        rule(&[""], &["services", "serviceaccounts"], &WRITE),
+        rule(&["apps"], &["deployments"], &WRITE),
         rule(&["networking.k8s.io"], &["ingresses", "ingressclasses"], &READ),
     ])
 }

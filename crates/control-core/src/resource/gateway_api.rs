@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::istio::drop_nulls;
 use super::metadata::Meta;
 
-/// An object of the Gateway API, with the status that it has.
+/// An object of the Gateway API.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object<T> {
     /// Name, labels and age.
@@ -18,8 +18,6 @@ pub struct Object<T> {
     pub generation: i64,
     /// What is wanted.
     pub spec: Arc<T>,
-    /// What was written about it.
-    pub status: Arc<Value>,
 }
 
 /// An object of the Gateway API.
@@ -45,33 +43,15 @@ pub enum GatewayApi {
     BackendTls(Object<api::BackendTlsPolicy>),
 }
 
-impl GatewayApi {
-    /// The status that it has.
-    pub fn status(&self) -> &Value {
-        match self {
-            Self::Class(object) => &object.status,
-            Self::Gateway(object) => &object.status,
-            Self::ListenerSet(object) => &object.status,
-            Self::Http(object) => &object.status,
-            Self::Grpc(object) => &object.status,
-            Self::Tls(object) => &object.status,
-            Self::Tcp(object) => &object.status,
-            Self::Grant(object) => &object.status,
-            Self::BackendTls(object) => &object.status,
-        }
-    }
-}
-
 /// Reads an object. Explicit nulls count as absent.
 pub(super) fn parse<T: DeserializeOwned + Default>(mut object: Value) -> Result<Object<T>, String> {
     let meta = Meta::of(&object);
     let text = |at: &str| object.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned();
     let uid = text("/metadata/uid");
     let generation = object.pointer("/metadata/generation").and_then(Value::as_i64).unwrap_or(0);
-    let mut take = |field: &str| object.get_mut(field).map(Value::take).unwrap_or_default();
-    let (mut spec, status) = (take("spec"), take("status"));
+    let mut spec = object.get_mut("spec").map(Value::take).unwrap_or_default();
     drop_nulls(&mut spec);
     let spec =
         if spec.is_null() { T::default() } else { serde_json::from_value(spec).map_err(|e| format!("spec: {e}"))? };
-    Ok(Object { meta, uid, generation, spec: Arc::new(spec), status: Arc::new(status) })
+    Ok(Object { meta, uid, generation, spec: Arc::new(spec) })
 }

@@ -56,8 +56,13 @@ impl Injection {
         }
     }
 
+    /// The settings, once they were read.
+    pub fn options(&self) -> Option<Arc<InjectOptions>> {
+        self.options.read().clone()
+    }
+
     fn review(&self, review: &Review) -> Verdict {
-        let Some(options) = self.options.read().clone() else {
+        let Some(options) = self.options() else {
             return Verdict::Deny {
                 code: 503,
                 reason: "ServiceUnavailable",

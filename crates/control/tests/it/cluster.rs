@@ -37,7 +37,11 @@ impl Cluster {
         let options = KubeConfigOptions::default();
         let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.unwrap();
         let cluster = Cluster { client: config.try_into().unwrap(), _home: home, _server: serving };
-        for object in lateen_api::crd::istio_crds().into_iter().chain(manifests(&InstallOptions::local("1.2.3"))) {
+        for object in lateen_api::crd::istio_crds()
+            .into_iter()
+            .chain(lateen_api::crd::gateway_api_crds())
+            .chain(manifests(&InstallOptions::local("1.2.3")))
+        {
             cluster.create(object).await;
         }
         cluster
