@@ -4,6 +4,7 @@ mod authn;
 mod authz;
 mod authz_config;
 mod crd_validation;
+mod gateway_deployment;
 mod gateway_status;
 mod ingress;
 mod injection;

@@ -11,6 +11,7 @@ const PAGES: [&str; 15] = [
     "guide/3-mini-mesh",
     "guide/4-injection",
     "guide/2-gateways",
+    "guide/2-gateway-api",
     "guide/5-routing",
     "guide/6-mutual-tls",
     "guide/6-authorization",

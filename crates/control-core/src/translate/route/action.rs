@@ -97,7 +97,7 @@ impl Rule<'_> {
         let response = operations(http.headers.as_ref().and_then(|h| h.response.as_ref()));
         let clusters = self.clusters(http);
         let action = if let Some(redirect) = &http.redirect {
-            proto::route::Action::Redirect(self.redirect(redirect))
+            proto::route::Action::Redirect(self.redirect(redirect, m))
         } else if let Some(direct) = &http.direct_response {
             proto::route::Action::DirectResponse(direct_response(direct))
         } else {
@@ -162,7 +162,7 @@ impl Rule<'_> {
         }
         set_host(&mut action, request.host.as_ref());
         if let Some(rewrite) = &http.rewrite {
-            rewrite_into(&mut action, rewrite, m, by_segments(self.vs));
+            rewrite_into(&mut action, rewrite, m, self.replaced(m, &rewrite.uri));
         }
         Some(action)
     }
@@ -190,7 +190,7 @@ impl Rule<'_> {
             .collect()
     }
 
-    fn redirect(&self, wanted: &api::HttpRedirect) -> proto::RedirectAction {
+    fn redirect(&self, wanted: &api::HttpRedirect, m: Option<&api::HttpMatchRequest>) -> proto::RedirectAction {
         use proto::redirect_action::{PathRewriteSpecifier, RedirectResponseCode, SchemeRewriteSpecifier};
         let code = match wanted.redirect_code {
             302 => RedirectResponseCode::Found,
@@ -201,11 +201,14 @@ impl Rule<'_> {
         };
         let derived = match wanted.derive_port {
             // The scheme's own port need not be named; if the request names it, so does the redirect.
-            Some(api::DerivePort::FromRequestPort) if self.port != own_port(&wanted.scheme) => u32::from(self.port),
+            Some(api::DerivePort::FromRequestPort) if !is_own_port(&wanted.scheme, self.port) => u32::from(self.port),
             _ => 0,
         };
         let path = match &wanted.prefix_rewrite {
-            Some(prefix) => Some(PathRewriteSpecifier::PrefixRewrite(prefix.clone())),
+            Some(prefix) => Some(match self.replaced(m, prefix) {
+                Some(by) => PathRewriteSpecifier::RegexRewrite(by),
+                None => PathRewriteSpecifier::PrefixRewrite(prefix.clone()),
+            }),
             None => (!wanted.uri.is_empty()).then(|| PathRewriteSpecifier::PathRedirect(wanted.uri.clone())),
         };
         proto::RedirectAction {
@@ -218,11 +221,29 @@ impl Rule<'_> {
             ..Default::default()
         }
     }
+
+    /// How a prefix of whole segments is replaced where nothing is left of one side: by an expression, so that there is
+    /// one slash between what is left.
+    fn replaced(&self, m: Option<&api::HttpMatchRequest>, to: &str) -> Option<RegexMatchAndSubstitute> {
+        let uri = m.and_then(|m| m.uri.as_ref());
+        let prefix = uri.map_or(Some("/"), |uri| uri.prefix.as_deref()).filter(|_| by_segments(self.vs))?;
+        let (prefix, to) = (prefix.trim_end_matches('/'), to.trim_end_matches('/'));
+        let nothing = prefix.is_empty() || to.is_empty();
+        nothing.then(|| substitute(&format!("^{}/*(.*)", escaped(prefix)), &format!(r"{to}/\1")))
+    }
 }
 
-/// The port of a redirect's scheme; without one that of cleartext HTTP, which a sidecar receives.
-fn own_port(scheme: &str) -> u16 {
-    if scheme.eq_ignore_ascii_case("https") { 443 } else { 80 }
+/// Is it the port of a redirect's scheme, which need not be named; without a scheme that of either.
+fn is_own_port(scheme: &str, port: u16) -> bool {
+    match scheme {
+        "" => matches!(port, 80 | 443),
+        scheme if scheme.eq_ignore_ascii_case("https") => port == 443,
+        _ => port == 80,
+    }
+}
+
+fn substitute(pattern: &str, substitution: &str) -> RegexMatchAndSubstitute {
+    RegexMatchAndSubstitute { pattern: Some(regex(pattern)), substitution: substitution.to_owned() }
 }
 
 /// The clusters of a route. A host that the whole route sets is not changed for single destinations.
@@ -278,26 +299,16 @@ fn rewrite_into(
     action: &mut proto::RouteAction,
     wanted: &api::HttpRewrite,
     m: Option<&api::HttpMatchRequest>,
-    segments: bool,
+    replaced: Option<RegexMatchAndSubstitute>,
 ) {
-    let substitute = |pattern: &str, substitution: &str| RegexMatchAndSubstitute {
-        pattern: Some(regex(pattern)),
-        substitution: substitution.to_owned(),
-    };
     if let Some(by) = &wanted.uri_regex_rewrite {
         action.regex_rewrite = Some(substitute(&by.pattern, &by.rewrite));
     } else if !wanted.uri.is_empty() {
-        let uri = m.and_then(|m| m.uri.as_ref());
-        match (uri.and_then(|u| u.regex.as_ref()), uri.and_then(|u| u.prefix.as_deref())) {
+        match (m.and_then(|m| m.uri.as_ref()).and_then(|u| u.regex.as_ref()), replaced) {
             // An expression has no prefix to replace: the whole path is replaced.
             (Some(pattern), _) => action.regex_rewrite = Some(substitute(pattern, &wanted.uri)),
-            // Between what is left of whole segments and what takes the place of others there is one slash.
-            (None, prefix) if segments && (wanted.uri == "/" || prefix.is_none_or(|prefix| prefix == "/")) => {
-                let prefix = escaped(prefix.unwrap_or("/").trim_end_matches('/'));
-                let start = wanted.uri.trim_end_matches('/');
-                action.regex_rewrite = Some(substitute(&format!("^{prefix}/*(.*)"), &format!(r"{start}/\1")));
-            }
-            (None, _) => action.prefix_rewrite = wanted.uri.clone(),
+            (None, Some(by)) => action.regex_rewrite = Some(by),
+            (None, None) => action.prefix_rewrite = wanted.uri.clone(),
         }
     }
     if !wanted.authority.is_empty() {

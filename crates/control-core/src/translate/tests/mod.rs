@@ -3,6 +3,7 @@
 mod authentication;
 mod authorization;
 mod clusters;
+mod gateway_api;
 mod gateways;
 mod listeners;
 mod routes;

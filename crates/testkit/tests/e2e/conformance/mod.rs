@@ -6,6 +6,7 @@
 mod call;
 mod case;
 mod expect;
+mod gateway_api;
 mod pairs;
 mod runner;
 
