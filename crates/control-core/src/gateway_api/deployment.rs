@@ -60,7 +60,7 @@ impl Deployment {
             service_type: service_type.cloned().unwrap_or_else(|| "LoadBalancer".to_owned()),
             labels,
             annotations,
-            address: object.spec.addresses.first().map(|address: &api::GatewayAddress| address.value.clone()),
+            address: object.spec.addresses.first().map(|own| own.value.clone()).filter(|value| !value.is_empty()),
             ports: ports(gateway),
         }
     }

@@ -5,7 +5,7 @@ use lateen_control_core::gateway_api::{Status, merged};
 use lateen_control_core::resource;
 use tokio::sync::watch;
 
-use crate::source::{Key, watched};
+use crate::source::Key;
 use crate::state::Published;
 use crate::status::{Make, Statuses};
 
@@ -25,11 +25,11 @@ pub async fn report(
         for (key, status) in &now.statuses {
             let is_news = told.get(key) != Some(status);
             // An object that was deleted and created again has to be told about again.
-            if let Some(key) = source_key(key).filter(|key| is_news || !statuses.cares_for(key)) {
+            if let Some(key) = Key::of(key).filter(|key| is_news || !statuses.cares_for(key)) {
                 statuses.want(&key, Some(make(status.clone())));
             }
         }
-        for key in told.keys().filter(|key| !now.statuses.contains_key(*key)).filter_map(source_key) {
+        for key in told.keys().filter(|key| !now.statuses.contains_key(*key)).filter_map(Key::of) {
             statuses.want(&key, None);
         }
         told.clone_from(&now.statuses);
@@ -39,7 +39,7 @@ pub async fn report(
         }
         if !*leads.borrow() {
             // By the time that it leads again all of this is old.
-            told.keys().filter_map(source_key).for_each(|key| statuses.want(&key, None));
+            told.keys().filter_map(Key::of).for_each(|key| statuses.want(&key, None));
             told.clear();
         }
     }
@@ -47,10 +47,4 @@ pub async fn report(
 
 fn make(status: Status) -> Make {
     Arc::new(move |current| merged(current.status, &status, current.now).unwrap_or_else(|| current.status.clone()))
-}
-
-fn source_key(key: &resource::Key) -> Option<Key> {
-    let (group, name) = key.kind.group_and_name();
-    let kind = watched().find(|kind| kind.group == group && kind.kind == name)?;
-    Some(Key { kind, namespace: key.namespace.clone(), name: key.name.clone() })
 }

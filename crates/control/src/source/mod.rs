@@ -6,6 +6,7 @@ mod watch;
 pub use kinds::{Kind, Scope, watched};
 pub use watch::watch_all;
 
+use lateen_control_core::resource;
 use serde_json::Value;
 
 /// An object's place in the API.
@@ -17,6 +18,15 @@ pub struct Key {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl Key {
+    /// The place of an object that translation reads.
+    pub fn of(key: &resource::Key) -> Option<Self> {
+        let (group, name) = key.kind.group_and_name();
+        let kind = watched().find(|kind| kind.group == group && kind.kind == name)?;
+        Some(Key { kind, namespace: key.namespace.clone(), name: key.name.clone() })
+    }
 }
 
 /// What a watch saw.

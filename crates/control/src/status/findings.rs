@@ -9,7 +9,7 @@ use lateen_control_core::status::{Report, reports, unsupported};
 use tokio::sync::watch;
 
 use super::board::{Make, Statuses};
-use crate::source::{Key, watched};
+use crate::source::Key;
 use crate::state::Published;
 
 /// Changes that follow each other this closely are judged together: pods come and go in numbers.
@@ -59,7 +59,7 @@ fn tell(statuses: &Statuses, before: &BTreeMap<resource::Key, Report>, now: &BTr
     for (key, report) in now {
         let is_news = before.get(key) != Some(report);
         // An object that was deleted and created again has to be told about again.
-        if let Some(key) = source_key(key).filter(|key| is_news || !statuses.cares_for(key)) {
+        if let Some(key) = Key::of(key).filter(|key| is_news || !statuses.cares_for(key)) {
             let report = report.clone();
             let make: Make = Arc::new(move |current| report.status(current.status, current.now));
             statuses.want(&key, Some(make));
@@ -72,10 +72,4 @@ pub(crate) fn disclaim(statuses: &Statuses, key: &Key) {
     let kind = key.kind.kind;
     let make: Make = Arc::new(move |current| unsupported(kind, current.generation, current.status, current.now));
     statuses.want(key, Some(make));
-}
-
-fn source_key(key: &resource::Key) -> Option<Key> {
-    let (group, name) = key.kind.group_and_name();
-    let kind = watched().find(|kind| kind.group == group && kind.kind == name)?;
-    Some(Key { kind, namespace: key.namespace.clone(), name: key.name.clone() })
 }

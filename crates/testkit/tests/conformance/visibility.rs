@@ -193,6 +193,8 @@ fn service(value: &Value) -> Service {
         alias: None,
         publish_not_ready: false,
         translates_gateway_ports: true,
+        load_balancer: false,
+        outside: Vec::new(),
         traffic: TrafficDistribution::Any,
         created: String::new(),
     }

@@ -93,6 +93,9 @@ impl<'a> Runner<'a> {
 
     fn steps(&mut self, case: &Case) -> Result<(), String> {
         for (number, step) in case.steps.iter().enumerate() {
+            if step["name"].as_str().is_some_and(|name| name.contains("after deleting the relevant reference grant")) {
+                setup::delete_grants(self.kubectl, &self.manifests).map_err(|error| format!("{error:#}"))?;
+            }
             let started = Instant::now();
             loop {
                 let Err(reason) = self.step(step) else { break };

@@ -50,17 +50,45 @@ pub fn apply(kubectl: &Kubectl, folder: &Path) -> anyhow::Result<()> {
 
 fn certificates(kubectl: &Kubectl) -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
-    let (key, cert) = (folder.path().join("key.pem"), folder.path().join("cert.pem"));
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let (ca_key, ca) = (file("ca.key"), file("ca.crt"));
+    certificate(&ca_key, &ca, &["-addext", "keyUsage=critical,keyCertSign"])?;
+    let from = format!("--from-file=ca.crt={ca}");
+    kubectl.run(&["create", "configmap", "-n", "gateway-conformance-infra", "tls-checks-ca-certificate", &from])?;
     for (namespace, name, names) in CERTIFICATES {
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "7", "-subj", "/CN=conformance"])
-            .args(["-addext", &format!("subjectAltName={names}")])
-            .args([Path::new("-keyout"), &key, Path::new("-out"), &cert])
-            .output()
-            .context("openssl")?;
-        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let (key, cert) = (format!("--key={}", key.display()), format!("--cert={}", cert.display()));
+        let (key, cert, names) = (file("key.pem"), file("cert.pem"), format!("subjectAltName={names}"));
+        certificate(&key, &cert, &["-CA", &ca, "-CAkey", &ca_key, "-addext", &names])?;
+        let (key, cert) = (format!("--key={key}"), format!("--cert={cert}"));
         kubectl.run(&["create", "secret", "tls", "-n", namespace, name, &key, &cert])?;
+    }
+    Ok(())
+}
+
+fn certificate(key: &str, cert: &str, args: &[&str]) -> anyhow::Result<()> {
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "7", "-subj", "/CN=conformance"])
+        .args(["-keyout", key, "-out", cert])
+        .args(args)
+        .output()
+        .context("openssl")?;
+    ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Ok(())
+}
+
+/// Deletes the ReferenceGrants of a case.
+pub fn delete_grants(kubectl: &Kubectl, files: &[PathBuf]) -> anyhow::Result<()> {
+    for file in files {
+        for object in documents(file)?.into_iter().filter(|object| object["kind"] == "ReferenceGrant") {
+            let text = |key: &str| object["metadata"][key].as_str().unwrap_or_default().to_owned();
+            kubectl.run(&[
+                "delete",
+                "--ignore-not-found",
+                "referencegrant",
+                "-n",
+                &text("namespace"),
+                &text("name"),
+            ])?;
+        }
     }
     Ok(())
 }

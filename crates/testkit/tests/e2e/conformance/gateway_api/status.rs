@@ -65,6 +65,7 @@ pub fn check(check: &str, step: &Value, kubectl: &Kubectl, kinds: &BTreeMap<Stri
         "tls_route_must_have_no_accepted_parents" => no_parents(&get(kubectl, "tlsroute", text("route"))?),
         "http_route_must_have_parents" => parents(&get(kubectl, "httproute", text("route"))?, &step["parents"]),
         "tcp_route_must_have_parents" => parents(&get(kubectl, "tcproute", text("route"))?, &step["parents"]),
+        "backend_tls_policy_must_have_condition" => policy(kubectl, text("policy"), &gateway(), &step["condition"]),
         "gateway_and_http_routes_must_be_accepted"
         | "gateway_and_routes_must_be_accepted"
         | "gateway_and_tls_routes_must_be_accepted"
@@ -114,6 +115,15 @@ fn route(kubectl: &Kubectl, kind: &str, name: &str, parent: &str, wanted: &Value
     let all: Vec<&Value> = items(&object["status"]["parents"]).iter().filter(is).collect();
     when(!all.is_empty(), || format!("{name} has no such parent: {}", object["status"]))?;
     all.into_iter().try_for_each(|entry| has(&entry["conditions"], wanted))
+}
+
+/// A condition of a policy, as told by a Gateway.
+fn policy(kubectl: &Kubectl, name: &str, gateway: &str, wanted: &Value) -> Result<(), String> {
+    let object = get(kubectl, "backendtlspolicy", name)?;
+    let (_, gateway) = gateway.split_once('/').unwrap_or_default();
+    let mut all = items(&object["status"]["ancestors"]).iter();
+    let own = all.find(|entry| entry["ancestorRef"]["name"] == gateway);
+    has(own.map_or(&Value::Null, |entry| &entry["conditions"]), wanted)
 }
 
 fn parents(object: &Value, wanted: &Value) -> Result<(), String> {
