@@ -4,6 +4,7 @@ mod admin;
 mod certificates;
 mod cluster;
 mod discovery;
+mod gateways;
 mod istiod;
 mod status;
 mod webhooks;
