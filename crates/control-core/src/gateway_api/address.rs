@@ -24,8 +24,11 @@ pub(super) fn is_managed(gateway: &api::Gateway) -> bool {
 
 /// Name of the objects of a gateway's deployment.
 pub(super) fn deployment_name(gateway: &Object<api::Gateway>) -> String {
-    let default = || format!("{}-{}", gateway.meta.name, gateway.spec.gateway_class_name);
-    gateway.meta.annotations.get(NAME_OVERRIDE).cloned().unwrap_or_else(default)
+    gateway.meta.annotations.get(NAME_OVERRIDE).cloned().unwrap_or_else(|| default_name(gateway))
+}
+
+fn default_name(gateway: &Object<api::Gateway>) -> String {
+    format!("{}-{}", gateway.meta.name, gateway.spec.gateway_class_name)
 }
 
 /// Name of the ServiceAccount of a gateway's deployment; empty if it has no deployment of its own.
@@ -33,7 +36,7 @@ pub(super) fn account_name(gateway: &Object<api::Gateway>) -> String {
     if !is_managed(&gateway.spec) {
         return String::new();
     }
-    gateway.meta.annotations.get(ACCOUNT_OVERRIDE).cloned().unwrap_or_else(|| deployment_name(gateway))
+    gateway.meta.annotations.get(ACCOUNT_OVERRIDE).cloned().unwrap_or_else(|| default_name(gateway))
 }
 
 /// Hosts of the Services in front of a gateway, and what is wrong with its addresses.

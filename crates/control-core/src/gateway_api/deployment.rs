@@ -111,9 +111,8 @@ impl Deployment {
             ("gateway.istio.io/managed", "istio.io-gateway-controller"),
             ("gateway.networking.k8s.io/gateway-class-name", self.class.as_str()),
             (GATEWAY_NAME, self.gateway.as_str()),
-            ("istio.io/dataplane-mode", "none"),
         ];
-        given.chain(own).collect()
+        [("istio.io/dataplane-mode", "none")].into_iter().chain(given).chain(own).collect()
     }
 
     fn service(&self) -> Value {
