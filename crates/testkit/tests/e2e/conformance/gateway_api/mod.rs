@@ -85,6 +85,10 @@ impl<'a> Runner<'a> {
         if case.steps.is_empty() {
             return Err("the case has no steps".into());
         }
+        let unknown = case.steps.iter().filter_map(|step| step["check"].as_str()).find(|check| !is_known(check));
+        if let Some(check) = unknown {
+            return Err(format!("not carried out here: {check}"));
+        }
         let applied = setup::feed(self.kubectl, &["apply", "-f", "-"], &self.manifests);
         let outcome = applied.map_err(|error| format!("not applied: {error:#}")).and_then(|()| self.steps(case));
         let removed = setup::feed(self.kubectl, &["delete", "--ignore-not-found", "-f", "-"], &self.manifests);
@@ -99,7 +103,7 @@ impl<'a> Runner<'a> {
             let started = Instant::now();
             loop {
                 let Err(reason) = self.step(step) else { break };
-                if started.elapsed() >= self.patience || reason.starts_with(UNKNOWN) {
+                if started.elapsed() >= self.patience {
                     return Err(format!("step {number}, {}: {reason}", step["check"]));
                 }
                 std::thread::sleep(Duration::from_millis(200));
@@ -121,15 +125,25 @@ impl<'a> Runner<'a> {
                 last.distribution(&step["expected_weights"])
             }
             // Looked at together with the request itself.
-            "http_expect_mirrored_request" | "http_make_request" => Ok(()),
-            "namespaces_must_be_ready" => Ok(()),
+            "http_expect_mirrored_request" | "http_make_request" | "namespaces_must_be_ready" => Ok(()),
             check => status::check(check, step, self.kubectl, &self.kinds),
         }
     }
 }
 
-/// Begins the reason of steps that are not carried out here.
-const UNKNOWN: &str = "not carried out here";
+/// Steps of requests; all others look at the status of objects.
+const REQUESTS: [&str; 5] = [
+    "http_request",
+    "weighted_distribution",
+    "http_expect_mirrored_request",
+    "http_make_request",
+    "namespaces_must_be_ready",
+];
+
+/// Is a step carried out here.
+fn is_known(check: &str) -> bool {
+    REQUESTS.contains(&check) || status::CHECKS.contains(&check)
+}
 
 /// An object as the API server has it; null if there is none.
 fn get(kubectl: &Kubectl, kind: &str, name: &str) -> Result<Value, String> {

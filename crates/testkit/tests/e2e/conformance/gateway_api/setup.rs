@@ -57,7 +57,8 @@ fn certificates(kubectl: &Kubectl) -> anyhow::Result<()> {
     kubectl.run(&["create", "configmap", "-n", "gateway-conformance-infra", "tls-checks-ca-certificate", &from])?;
     for (namespace, name, names) in CERTIFICATES {
         let (key, cert, names) = (file("key.pem"), file("cert.pem"), format!("subjectAltName={names}"));
-        certificate(&key, &cert, &["-CA", &ca, "-CAkey", &ca_key, "-addext", &names])?;
+        let leaf = "basicConstraints=critical,CA:FALSE";
+        certificate(&key, &cert, &["-CA", &ca, "-CAkey", &ca_key, "-addext", leaf, "-addext", &names])?;
         let (key, cert) = (format!("--key={key}"), format!("--cert={cert}"));
         kubectl.run(&["create", "secret", "tls", "-n", namespace, name, &key, &cert])?;
     }

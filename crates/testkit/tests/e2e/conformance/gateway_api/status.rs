@@ -6,9 +6,39 @@ use lateen_control_core::gateway_api::CONTROLLER;
 use lateen_testkit::kubectl::Kubectl;
 use serde_json::Value;
 
-use super::{UNKNOWN, get};
+use super::get;
 
 const GATEWAY: &str = "gateways.gateway.networking.k8s.io";
+
+/// The steps that are carried out here.
+pub const CHECKS: [&str; 26] = [
+    "wait_for_gateway_address",
+    "gateway_must_have_condition",
+    "gateway_must_have_latest_conditions",
+    "gateway_must_have_zero_routes",
+    "gateway_must_have_attached_listeners",
+    "gateway_status_must_have_listeners",
+    "gateway_listener_must_have_conditions",
+    "gateway_listeners_must_have_conditions",
+    "listener_set_must_have_condition",
+    "listener_set_listeners_must_have_conditions",
+    "listener_set_status_must_have_listeners",
+    "http_route_must_have_resolved_refs_conditions_true",
+    "http_route_must_have_condition",
+    "tls_route_must_have_condition",
+    "tcp_route_must_have_condition",
+    "http_route_must_have_latest_conditions",
+    "http_route_must_have_no_accepted_parents",
+    "tls_route_must_have_no_accepted_parents",
+    "http_route_must_have_parents",
+    "tcp_route_must_have_parents",
+    "backend_tls_policy_must_have_condition",
+    "gateway_and_http_routes_must_be_accepted",
+    "gateway_and_routes_must_be_accepted",
+    "gateway_and_tls_routes_must_be_accepted",
+    "gateway_and_tcp_routes_must_be_accepted",
+    "routes_and_parent_must_be_accepted",
+];
 
 /// Carries out a step.
 pub fn check(check: &str, step: &Value, kubectl: &Kubectl, kinds: &BTreeMap<String, String>) -> Result<(), String> {
@@ -76,7 +106,7 @@ pub fn check(check: &str, step: &Value, kubectl: &Kubectl, kinds: &BTreeMap<Stri
         "routes_and_parent_must_be_accepted" => {
             accepted(kubectl, &step["routes"], &gateway_name(&step["resource"]), kinds)
         }
-        other => Err(format!("{UNKNOWN}: {other}")),
+        other => Err(format!("no such step: {other}")),
     }
 }
 
