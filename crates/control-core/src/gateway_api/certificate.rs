@@ -4,6 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lateen_api::gateway_api as api;
 use lateen_api::istio::{ServerTlsMode, ServerTlsSettings};
+use lateen_mesh::tls::{CIPHERS, known};
 
 use super::grant::{From, To};
 use super::{Cluster, Objects, Problem};
@@ -20,24 +21,6 @@ const TERMINATE_MODE: &str = "gateway.istio.io/tls-terminate-mode";
 const CIPHER_SUITES: &str = "gateway.istio.io/tls-cipher-suites";
 /// Option of a listener that makes it the entrance from other networks.
 const LISTENER_PROTOCOL: &str = "gateway.istio.io/listener-protocol";
-
-/// Suites that are known, as Istio knows them.
-const KNOWN_SUITES: [&str; 14] = [
-    "ECDHE-ECDSA-AES128-GCM-SHA256",
-    "ECDHE-RSA-AES128-GCM-SHA256",
-    "ECDHE-ECDSA-AES256-GCM-SHA384",
-    "ECDHE-RSA-AES256-GCM-SHA384",
-    "ECDHE-ECDSA-CHACHA20-POLY1305",
-    "ECDHE-RSA-CHACHA20-POLY1305",
-    "ECDHE-ECDSA-AES128-SHA",
-    "ECDHE-RSA-AES128-SHA",
-    "ECDHE-ECDSA-AES256-SHA",
-    "ECDHE-RSA-AES256-SHA",
-    "AES128-GCM-SHA256",
-    "AES256-GCM-SHA384",
-    "AES128-SHA",
-    "AES256-SHA",
-];
 
 /// Who has a listener.
 #[derive(Clone, Copy)]
@@ -80,8 +63,9 @@ pub(super) fn tls(
 ) -> Result<Tls, BadTls> {
     let option = |name: &str| wanted.options.get(name).map(String::as_str);
     let mut made = Tls::default();
-    let suites = option(CIPHER_SUITES).unwrap_or_default().split(',').map(str::trim);
-    made.settings.cipher_suites = suites.filter(|s| KNOWN_SUITES.contains(s)).map(str::to_owned).collect();
+    let suites: Vec<String> =
+        option(CIPHER_SUITES).unwrap_or_default().split(',').map(|suite| suite.trim().to_owned()).collect();
+    made.settings.cipher_suites = known(&suites, &CIPHERS);
     if wanted.mode == Some(api::CertificateMode::Passthrough) {
         let automatic = option(LISTENER_PROTOCOL) == Some("auto-passthrough");
         made.settings.mode = automatic.then_some(ServerTlsMode::AutoPassthrough);

@@ -146,17 +146,19 @@ impl Judged {
         }
         let mut problem = Problem::new("InvalidCACertificateRef", "caCertificateRefs names no certificate");
         for reference in &validation.ca_certificate_refs {
+            if !certificate::is_kind(reference, "ConfigMap", "ConfigMap") {
+                let shown = certificate::shown(reference);
+                let message = format!("invalid caCertificateRef {shown}, only ConfigMap is allowed");
+                problem = Problem::new("InvalidKind", message);
+                continue;
+            }
             let own = api::ObjectRef { namespace: None, ..reference.clone() };
             match certificate::roots(&own, &policy.meta.namespace, "caCertificateRef", objects, cluster) {
-                Ok((kind, namespace, name)) => {
-                    let prefix = if kind == "ConfigMap" { CONFIG_MAP } else { certificate::GATEWAY_SECRET };
-                    return Self { accepted: None, references: None, roots: format!("{prefix}{namespace}/{name}") };
+                Ok((_, namespace, name)) => {
+                    return Self { accepted: None, references: None, roots: format!("{CONFIG_MAP}{namespace}/{name}") };
                 }
                 Err(why) => problem = why,
             }
-        }
-        if problem.reason == "InvalidCACertificateKind" {
-            problem.reason = "InvalidKind";
         }
         let accepted = Some(Problem::new("NoValidCACertificate", problem.message.clone()));
         Self { accepted, references: Some(problem), roots: NO_ROOTS.to_owned() }
@@ -189,11 +191,15 @@ impl Part {
             "URI" => name.uri.clone(),
             _ => name.hostname.clone(),
         });
+        let mut names: Vec<String> = names.collect();
+        if names.is_empty() {
+            names.push(validation.hostname.clone());
+        }
         let tls = ClientTlsSettings {
             mode: Some(ClientTlsMode::Simple),
             sni: validation.hostname.clone(),
             credential_name: judged.roots.clone(),
-            subject_alt_names: names.collect(),
+            subject_alt_names: names,
             ..Default::default()
         };
         self.namespace.clone_from(&policy.meta.namespace);

@@ -4,8 +4,9 @@ use lateen_api::envoy::envoy::config::core::v3 as core;
 use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3 as proto;
 use lateen_api::envoy::envoy::r#type::matcher::v3 as matcher;
 use lateen_api::google::protobuf::Duration;
-use lateen_api::istio::TlsConfig;
+use lateen_api::istio::{ClientTlsSettings, TlsConfig};
 use lateen_mesh::tls::{CIPHERS, CURVES, known};
+use proto::common_tls_context::{CombinedCertificateValidationContext, ValidationContextType};
 use proto::tls_parameters::TlsProtocol;
 
 use super::wire::{ads, any, flag};
@@ -115,7 +116,7 @@ fn lowest_version(name: &str) -> TlsProtocol {
 
 /// Mutual TLS of the mesh with peers of these names.
 pub fn mesh_context(alpn: &[&str], names: &Names) -> proto::CommonTlsContext {
-    let combined = proto::common_tls_context::CombinedCertificateValidationContext {
+    let combined = CombinedCertificateValidationContext {
         default_validation_context: Some(proto::CertificateValidationContext {
             match_typed_subject_alt_names: san_matchers(names),
             ..Default::default()
@@ -127,9 +128,7 @@ pub fn mesh_context(alpn: &[&str], names: &Names) -> proto::CommonTlsContext {
         tls_params: Some(params()),
         tls_certificate_sds_secret_configs: vec![secret(WORKLOAD)],
         alpn_protocols: alpn.iter().map(|a| (*a).to_owned()).collect(),
-        validation_context_type: Some(proto::common_tls_context::ValidationContextType::CombinedValidationContext(
-            combined,
-        )),
+        validation_context_type: Some(ValidationContextType::CombinedValidationContext(combined)),
         ..Default::default()
     }
 }
@@ -165,7 +164,7 @@ pub fn mesh_client(sni: &str, identities: Vec<String>, alpn: &[&str]) -> core::T
 /// TLS towards a destination as a DestinationRule says: files, roots and names.
 pub struct ClientTls<'a> {
     /// The settings.
-    pub settings: &'a lateen_api::istio::ClientTlsSettings,
+    pub settings: &'a ClientTlsSettings,
     /// Names the server must have one of, if the settings say none.
     pub service_names: &'a [String],
     /// With the client certificate of the settings.
@@ -184,15 +183,7 @@ pub fn client(tls: &ClientTls<'_>) -> core::TransportSocket {
     let settings = tls.settings;
     let names =
         if settings.subject_alt_names.is_empty() { tls.service_names } else { settings.subject_alt_names.as_slice() };
-    let validation = (!settings.insecure_skip_verify.unwrap_or(false)).then(|| {
-        let roots = if settings.ca_certificates.is_empty() { SYSTEM_ROOTS } else { settings.ca_certificates.as_str() };
-        proto::common_tls_context::ValidationContextType::ValidationContext(proto::CertificateValidationContext {
-            trusted_ca: Some(file(roots)),
-            match_typed_subject_alt_names: name_matchers(names),
-            crl: (!settings.ca_crl.is_empty()).then(|| file(&settings.ca_crl)),
-            ..Default::default()
-        })
-    });
+    let validation = (!settings.insecure_skip_verify.unwrap_or(false)).then(|| server_checks(settings, names));
     let certificates = tls.mutual.then(|| proto::TlsCertificate {
         certificate_chain: Some(file(&settings.client_certificate)),
         private_key: Some(file(&settings.private_key)),
@@ -212,6 +203,28 @@ pub fn client(tls: &ClientTls<'_>) -> core::TransportSocket {
         auto_sni_san_validation: settings.sni.is_empty() && names.is_empty() && verified,
         ..Default::default()
     }))
+}
+
+/// How the certificate of a server is checked: by roots in a ConfigMap or Secret that is named in full, or in files.
+fn server_checks(settings: &ClientTlsSettings, names: &[String]) -> ValidationContextType {
+    let context = proto::CertificateValidationContext {
+        match_typed_subject_alt_names: name_matchers(names),
+        crl: (!settings.ca_crl.is_empty()).then(|| file(&settings.ca_crl)),
+        ..Default::default()
+    };
+    if settings.credential_name.contains("://") {
+        let roots = format!("{}{}", settings.credential_name, super::secret::ROOTS_SUFFIX);
+        return ValidationContextType::CombinedValidationContext(CombinedCertificateValidationContext {
+            default_validation_context: Some(context),
+            validation_context_sds_secret_config: Some(ads_secret(&roots)),
+            ..Default::default()
+        });
+    }
+    let roots = if settings.ca_certificates.is_empty() { SYSTEM_ROOTS } else { settings.ca_certificates.as_str() };
+    ValidationContextType::ValidationContext(proto::CertificateValidationContext {
+        trusted_ca: Some(file(roots)),
+        ..context
+    })
 }
 
 /// Names that a certificate has to have one of.
