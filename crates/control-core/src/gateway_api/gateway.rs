@@ -161,8 +161,8 @@ impl<'a> Gateway<'a> {
 pub(super) fn settle_conflicts(listeners: &mut [Listener], earlier: &[Listener]) {
     for index in 0..listeners.len() {
         let (before, rest) = listeners.split_at_mut(index);
-        let standing = earlier.iter().chain(before.iter()).filter(|other| !other.is_in_conflict());
-        let reason = standing.filter_map(|other| rest[0].conflict_with(other)).next();
+        let mut standing = earlier.iter().chain(before.iter()).filter(|other| !other.is_in_conflict());
+        let reason = standing.find_map(|other| rest[0].conflict_with(other));
         if let Some(reason) = reason {
             rest[0].conflicts(reason);
         }

@@ -157,8 +157,8 @@ impl Request {
         let mut counts: BTreeMap<String, f64> = BTreeMap::new();
         for _ in 0..SAMPLES {
             let pod = self.send()?.body["pod"].as_str().unwrap_or_default().to_owned();
-            let names = weights.as_object().into_iter().flatten().map(|(name, _)| name);
-            let backend = names.filter(|name| pod.starts_with(name.as_str())).next();
+            let mut names = weights.as_object().into_iter().flatten().map(|(name, _)| name);
+            let backend = names.find(|name| pod.starts_with(name.as_str()));
             *counts.entry(backend.cloned().unwrap_or(pod)).or_default() += 1.0 / f64::from(SAMPLES);
         }
         for (name, weight) in weights.as_object().into_iter().flatten() {
