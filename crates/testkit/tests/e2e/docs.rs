@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use lateen_testkit::cluster::{Cluster, User, repository};
 
 /// The pages with commands, in an order in which they can be run.
-const PAGES: [&str; 15] = [
+const PAGES: [&str; 16] = [
     "guide/3-mini-mesh",
     "guide/4-injection",
     "guide/2-gateways",
