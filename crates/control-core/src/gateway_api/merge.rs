@@ -116,13 +116,29 @@ fn on_port(mut rule: istio::HttpRoute, port: Option<u32>) -> istio::HttpRoute {
 
 /// What comes first in this order is looked at first: exact paths, longer paths, a method, more headers, more
 /// parameters; then the older route.
-fn precedence(rule: &istio::HttpRoute) -> (bool, Reverse<(u8, usize, bool, usize, usize)>) {
-    let Some(m) = rule.matches.first() else { return (true, Reverse((0, 0, false, 0, 0))) };
-    let (rank, length) = match &m.uri {
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Precedence {
+    takes_everything: bool,
+    /// Kind and length.
+    path: Reverse<(u8, usize)>,
+    method: Reverse<bool>,
+    /// Headers and parameters.
+    conditions: Reverse<(usize, usize)>,
+}
+
+fn precedence(rule: &istio::HttpRoute) -> Precedence {
+    let any = istio::HttpMatchRequest::default();
+    let m = rule.matches.first().unwrap_or(&any);
+    let path = match &m.uri {
         Some(istio::StringMatch { exact: Some(text), .. }) => (3, text.len()),
         Some(istio::StringMatch { prefix: Some(text), .. }) => (2, text.len()),
         Some(istio::StringMatch { regex: Some(text), .. }) => (1, text.len()),
         _ => (0, 0),
     };
-    (false, Reverse((rank, length, m.method.is_some(), m.headers.len(), m.query_params.len())))
+    Precedence {
+        takes_everything: rule.matches.is_empty(),
+        path: Reverse(path),
+        method: Reverse(m.method.is_some()),
+        conditions: Reverse((m.headers.len(), m.query_params.len())),
+    }
 }

@@ -5,6 +5,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
+/// Certificates as PEM.
+pub type Pem = Arc<[u8]>;
+
 /// What a Secret holds for TLS. Secrets for other purposes hold nothing here.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Credential {
@@ -60,7 +63,7 @@ pub(super) fn parse(object: &Value) -> Credential {
 }
 
 /// The roots in a ConfigMap (`ca.crt`), if there are any.
-pub(super) fn roots_of_config_map(object: &Value) -> Option<Arc<[u8]>> {
+pub(super) fn roots_of_config_map(object: &Value) -> Option<Pem> {
     let pem = object.pointer("/data/ca.crt")?.as_str()?;
     (!pem.is_empty()).then(|| pem.as_bytes().into())
 }

@@ -15,7 +15,7 @@ mod pod;
 mod service;
 mod service_entry;
 
-pub use credential::{Credential, Pair};
+pub use credential::{Credential, Pair, Pem};
 pub use endpoint_slice::{EndpointSlice, SliceEndpoint};
 pub use gateway_api::{GatewayApi, Object};
 pub use ingress::{Ingress, ROUTE_SEMANTICS, virtual_services as virtual_services_of_ingresses};
@@ -71,7 +71,7 @@ pub enum Resource {
     /// The ConfigMap with the settings of the mesh.
     MeshConfig(Box<MeshConfig>),
     /// Another ConfigMap, only the roots in it (PEM).
-    Roots(Option<Arc<[u8]>>),
+    Roots(Option<Pem>),
     /// VirtualService
     VirtualService(Config<api::VirtualService>),
     /// DestinationRule

@@ -30,7 +30,7 @@ use lateen_mesh::Locality;
 
 use crate::gateway_api::Converted;
 use crate::keys::KeySource;
-use crate::resource::{Config, Credential, Key, MeshConfig, Pod};
+use crate::resource::{Config, Credential, Key, MeshConfig, Pem, Pod};
 
 /// Where wildcards are among sorted host names.
 const WILDCARDS: (Bound<&str>, Bound<&str>) = (Bound::Included("*"), Bound::Excluded("+"));
@@ -82,7 +82,7 @@ pub struct Snapshot {
     /// Credentials by the namespace and name of their Secret.
     pub credentials: Arc<BTreeMap<(String, String), Arc<Credential>>>,
     /// Roots by the namespace and name of their ConfigMap.
-    pub roots: Arc<BTreeMap<(String, String), Arc<[u8]>>>,
+    pub roots: Arc<BTreeMap<(String, String), Pem>>,
     /// What the objects of the Gateway API become; routes and gateways are among those above.
     pub gateway_api: Arc<Converted>,
 }
