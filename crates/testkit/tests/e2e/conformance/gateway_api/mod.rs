@@ -101,8 +101,7 @@ impl<'a> Runner<'a> {
                 setup::delete_grants(self.kubectl, &self.manifests).map_err(|error| format!("{error:#}"))?;
             }
             let started = Instant::now();
-            loop {
-                let Err(reason) = self.step(step) else { break };
+            while let Err(reason) = self.step(step) {
                 if started.elapsed() >= self.patience {
                     return Err(format!("step {number}, {}: {reason}", step["check"]));
                 }
