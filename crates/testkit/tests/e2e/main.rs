@@ -14,6 +14,7 @@ mod gateways;
 mod guide;
 mod interop;
 mod isolation;
+mod kube_client;
 mod kubectl;
 mod leaks;
 mod locality;

@@ -3,48 +3,77 @@
 mod terminal;
 mod transcript;
 
-use anyhow::ensure;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
 use lateen_testkit::cluster::{Cluster, User};
 
 use transcript::{Stage, play, releases};
 
 const FILES: [(&str, &str); 2] = [("pods.yaml", include_str!("pods.yaml")), ("web.yaml", include_str!("web.yaml"))];
+const OBJECTS: &str = include_str!("objects.txt");
+const STREAMS: &str = include_str!("streams.txt");
+const CLUSTER: &str = include_str!("cluster.txt");
 
-/// Plays a transcript with each release, and with each environment that changes what goes over the wire.
-fn with_all_releases(transcript: &str, environments: &[&[(&str, &str)]]) -> anyhow::Result<()> {
-    let cluster = Cluster::start(User::Root)?;
-    let lateen = cluster.command(&[]).get_program().to_owned();
-    let kubeconfig = cluster.home().join("kubeconfig");
-    let mut wrong = String::new();
-    for (index, kubectl) in releases()?.iter().enumerate() {
-        // Old releases know SPDY only.
-        let environments = if index == 0 { environments } else { &environments[..1] };
-        for environment in environments {
-            let folder = tempfile::tempdir()?;
-            for (name, content) in FILES {
-                std::fs::write(folder.path().join(name), content)?;
-            }
-            let folder = folder.path();
-            let stage = Stage { kubectl, lateen: lateen.as_ref(), kubeconfig: &kubeconfig, folder, environment };
-            if let Err(error) = play(transcript, &stage) {
-                wrong += &format!("{error:#}\n");
-            }
-        }
+/// Environment that changes what goes over the wire.
+type Environment = [(&'static str, &'static str)];
+const PLAIN: &Environment = &[];
+const WEBSOCKETS: &Environment =
+    &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true"), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "true")];
+const SPDY: &Environment =
+    &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false"), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")];
+
+/// Plays a transcript in a namespace and a folder of its own.
+fn stage(
+    cluster: &Cluster,
+    kubectl: &Path,
+    namespace: &str,
+    text: &str,
+    environment: &Environment,
+) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path();
+    for (name, content) in FILES {
+        std::fs::write(folder.join(name), content)?;
     }
+    let kubeconfig = folder.join("kubeconfig");
+    std::fs::copy(cluster.home().join("kubeconfig"), &kubeconfig)?;
+    let own = cluster.kubectl();
+    own.run(&["create", "namespace", namespace])?;
+    own.run(&["wait", "--for=create", "serviceaccount/default", "-n", namespace, "--timeout=30s"])?;
+    let lateen = cluster.command(&[]).get_program().to_owned();
+    let stage = Stage { kubectl, lateen: lateen.as_ref(), kubeconfig: &kubeconfig, folder, namespace, environment };
+    play(text, &stage).with_context(|| format!("in namespace {namespace}"))
+}
+
+/// All transcripts at the same time on one cluster, but for those that are about the cluster as a whole.
+#[test]
+fn kubectl_feels_at_home() -> anyhow::Result<()> {
+    let cluster = Cluster::start(User::Root)?;
+    let releases = releases()?;
+    let (own, old) = (releases[0].as_path(), releases[1].as_path());
+    // Old releases know SPDY only.
+    let plays = [
+        ("objects-new", own, OBJECTS, PLAIN),
+        ("objects-old", old, OBJECTS, PLAIN),
+        ("streams-new", own, STREAMS, WEBSOCKETS),
+        ("streams-spdy", own, STREAMS, SPDY),
+        ("streams-old", old, STREAMS, PLAIN),
+    ];
+    let mut wrong: Vec<anyhow::Error> = std::thread::scope(|scope| {
+        let cluster = &cluster;
+        let plays = plays.map(|(namespace, kubectl, text, environment)| {
+            scope.spawn(move || stage(cluster, kubectl, namespace, text, environment))
+        });
+        let terminal = scope.spawn(|| terminal::check(cluster, &releases));
+        let done = plays.into_iter().chain([terminal]);
+        done.filter_map(|play| play.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a transcript panicked"))).err())
+            .collect()
+    });
+    for (namespace, kubectl) in [("cluster-new", own), ("cluster-old", old)] {
+        wrong.extend(stage(&cluster, kubectl, namespace, CLUSTER, PLAIN).err());
+    }
+    let wrong: String = wrong.iter().map(|error| format!("{error:#}\n")).collect();
     ensure!(wrong.is_empty(), "{wrong}");
     Ok(())
-}
-
-#[test]
-fn kubectl_streams() -> anyhow::Result<()> {
-    const WEBSOCKETS: &[(&str, &str)] =
-        &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "true"), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "true")];
-    const SPDY: &[(&str, &str)] =
-        &[("KUBECTL_REMOTE_COMMAND_WEBSOCKETS", "false"), ("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")];
-    with_all_releases(include_str!("streams.txt"), &[WEBSOCKETS, SPDY])
-}
-
-#[test]
-fn kubectl_objects() -> anyhow::Result<()> {
-    with_all_releases(include_str!("objects.txt"), &[&[]])
 }

@@ -3,11 +3,12 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use lateen_testkit::cluster::{Cluster, User, eventually};
+use lateen_testkit::cluster::{Cluster, eventually};
 use rustix::termios::{Winsize, tcsetwinsize};
 
 /// A program on a terminal of its own.
@@ -70,21 +71,21 @@ fn resize(terminal: impl AsFd, rows: u16, columns: u16) -> anyhow::Result<()> {
     Ok(tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })?)
 }
 
-#[test]
-fn kubectl_terminals_have_size_signals_and_exit_codes() -> anyhow::Result<()> {
-    let cluster = Cluster::start(User::Root)?;
+/// Terminals have a size, signals and exit codes.
+pub fn check(cluster: &Cluster, releases: &[PathBuf]) -> anyhow::Result<()> {
     let kubectl = cluster.kubectl();
     kubectl.apply_text(include_str!("pods.yaml"))?;
     kubectl.run(&["wait", "pod/two", "--for=condition=Ready", "--timeout=60s"])?;
-    for release in super::transcript::releases()? {
+    for release in releases {
         let plain = kubectl.command(&["exec", "-it", "two", "-c", "a", "--", "sh"]);
-        let mut command = Command::new(&release);
+        let mut command = Command::new(release);
         command.args(plain.get_args());
         command.envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let mut terminal = OnTerminal::start(&command, 40, 100)?;
         terminal.ask("stty size\n", "40 100")?;
         resize(&terminal.master, 50, 120)?;
-        eventually(Duration::from_secs(10), || terminal.ask("stty size\n", "50 120"))?;
+        let resized = "until test \"$(stty size)\" = '50 120'; do sleep 0.1; done; echo $((6*9))\n";
+        terminal.ask(resized, "54\r\n")?;
         terminal.ask("echo $((6*7)); sleep 1000\n", "42\r\n")?;
         terminal.ask("\x03", "^C")?;
         terminal.ask("echo code=$?\n", "code=130")?;

@@ -1,8 +1,8 @@
 //! Transcripts: commands as a user types them, and what they must show.
 //!
 //! `$ command` is run by bash with `kubectl` on its path; the lines below it must appear in its output (both streams) in
-//! that order, where `...` stands for anything and blanks count once. `? 3` is the exit code, by default 0. `$new` is
-//! for releases that know the flags in question, `$old` for the others. `#` starts a comment.
+//! that order, where `...` stands for anything, `$NS` for the namespace, and blanks count once. `? 3` is the exit code, by
+//! default 0. `$new` is for releases that know the flags in question, `$old` for the others. `#` starts a comment.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,6 +35,8 @@ pub struct Stage<'a> {
     pub kubeconfig: &'a Path,
     /// Where the commands find and leave files.
     pub folder: &'a Path,
+    /// The namespace that `kubectl` uses where none is named.
+    pub namespace: &'a str,
     /// Further environment.
     pub environment: &'a [(&'a str, &'a str)],
 }
@@ -51,6 +53,9 @@ pub fn play(text: &str, stage: &Stage<'_>) -> anyhow::Result<()> {
         let _ = std::fs::remove_file(&link);
         std::os::unix::fs::symlink(program, &link)?;
     }
+    let choose = ["config", "set-context", "--current", "--namespace", stage.namespace];
+    let chosen = Command::new(stage.kubectl).args(choose).env("KUBECONFIG", stage.kubeconfig).output()?;
+    ensure!(chosen.status.success(), "{}", String::from_utf8_lossy(&chosen.stderr));
     let mut wrong = String::new();
     for step in steps.iter().filter(|step| step.only.is_none_or(|only| only == age)) {
         if let Err(error) = run(step, stage, &bin) {
@@ -86,6 +91,7 @@ fn run(step: &Step, stage: &Stage<'_>, bin: &Path) -> anyhow::Result<()> {
         .env("PATH", path)
         .env("HOME", stage.folder)
         .env("KUBECONFIG", stage.kubeconfig)
+        .env("NS", stage.namespace)
         .envs(stage.environment.iter().copied())
         .output()
         .context("timeout, bash")?;
@@ -93,7 +99,8 @@ fn run(step: &Step, stage: &Stage<'_>, bin: &Path) -> anyhow::Result<()> {
     ensure!(output.status.code() == Some(step.code), "exit code {} instead of {}:\n{text}", output.status, step.code);
     let mut lines = text.lines();
     for expected in &step.shown {
-        ensure!(lines.any(|line| matches(line, expected)), "`{expected}` does not follow in:\n{text}");
+        let expected = expected.replace("$NS", stage.namespace);
+        ensure!(lines.any(|line| matches(line, &expected)), "`{expected}` does not follow in:\n{text}");
     }
     Ok(())
 }
