@@ -78,7 +78,7 @@ impl Engine {
         rules.warnings(&object).into_iter().for_each(|text| call.warn(text));
         self.check_escalation(call, &object, None)?;
         self.validate_by_others(call, &attempt, Some(&object)).await?;
-        if self.store.latest(&Self::key(call)).is_some() {
+        if self.has(call) {
             return Err(call.already_exists());
         }
         let allocated = self.allocate(call, &mut object, None)?;

@@ -198,6 +198,11 @@ impl Engine {
         Ok(convert::present(&call.resource, &call.version, &object))
     }
 
+    /// Whether there is such an object, as a write that comes now would find it.
+    pub fn has(&self, call: &Call) -> bool {
+        self.store.has(&Self::key(call))
+    }
+
     /// The objects of one namespace or all, as far as they are asked for.
     pub fn list(&self, call: &Call, options: &ListOptions) -> Result<ListResult, Status> {
         if call.resource.virtual_only {

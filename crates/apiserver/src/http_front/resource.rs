@@ -272,7 +272,7 @@ impl Request {
         })?;
         self.check_patch_options(kind)?;
         let (patch, _) = self.body().await?;
-        let is_new = self.engine.get(call).is_err();
+        let is_new = !self.engine.has(call);
         let patched = self.engine.patch(call, kind, &patch).await?;
         let code = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         self.show(call, code, &patched)

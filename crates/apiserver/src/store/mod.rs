@@ -124,6 +124,11 @@ impl Store {
         newest.map(|stored| stored.object())
     }
 
+    /// Whether [`Store::latest`] has an object.
+    pub fn has(&self, key: &Key) -> bool {
+        self.newest(&self.inner.accepted.lock(), key).is_some()
+    }
+
     fn newest(&self, accepted: &Accepted, key: &Key) -> Option<Arc<Stored>> {
         match accepted.pending.get(key) {
             Some((_, pending)) => pending.clone(),

@@ -68,7 +68,6 @@ impl Quantity {
     }
 }
 
-/// What a suffix multiplies by and divides by.
 /// What Kubernetes says of text that is no quantity.
 pub const NO_QUANTITY: &str =
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
@@ -102,6 +101,7 @@ pub fn canonical(text: &str) -> Option<String> {
     Some(format!("{amount}{}", DECIMAL[steps]))
 }
 
+/// What a suffix multiplies by and divides by.
 fn factors(suffix: &str) -> Option<(i128, i128)> {
     if let Some((_, factor)) = SUFFIXES.iter().find(|(name, _)| *name == suffix) {
         return Some(if *factor < 0 { (1, -factor) } else { (*factor, 1) });
