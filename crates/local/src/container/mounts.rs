@@ -75,9 +75,12 @@ fn unescape(field: &str) -> PathBuf {
 
 /// Mounts a volume, still writable: a volume may have to hold the mount point of another. The
 /// container's root is the root already, so that links in the target's path lead nowhere else; the
-/// source is seen below the old root.
+/// source is seen below the old root, but for `/proc`: the node's would show the processes of all pods,
+/// so a volume of it shows the container's own.
 pub(super) fn volume(volume: &Volume) -> io::Result<()> {
-    let source = open_plain(&Path::new("/").join(OLD_ROOT), &volume.source)?;
+    let of_node = Path::new("/").join(OLD_ROOT);
+    let root = if volume.source.starts_with("/proc") { Path::new("/") } else { &of_node };
+    let source = open_plain(root, &volume.source)?;
     let target = volume_target(volume);
     if source.metadata()?.is_dir() {
         fs::create_dir_all(&target)?;

@@ -168,7 +168,7 @@ fn processes_of_others(world: &World) -> anyhow::Result<()> {
 fn volumes(world: &World) -> anyhow::Result<()> {
     let home = world.cluster.home().canonicalize()?.display().to_string();
     let parent = world.cluster.home().canonicalize()?.parent().context("a parent")?.display().to_string();
-    let paths = [&home, &parent, "/", "/proc", "/proc/1", "/proc/self/root", &format!("{home}/new")];
+    let paths = [&home, &parent, "/", "/proc/1", "/proc/self/root", &format!("{home}/new")];
     let pods = paths.iter().enumerate().map(|(number, path)| {
         format!(
             "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: mounts-{number}, labels: {{app: mounts}}}}\nspec:\n  \
@@ -193,6 +193,22 @@ fn volumes(world: &World) -> anyhow::Result<()> {
     world.kubectl.run(&["delete", "pod", "-l", "app=mounts", "--wait=false"])?;
     ensure!(!world.cluster.home().join("new").exists(), "a refused volume left a directory in the state");
     links(world, &home)
+}
+
+/// What watches over machines mounts `/proc`: it finds the machine's figures there, and no processes but its own.
+fn proc_as_a_volume(world: &World) -> anyhow::Result<()> {
+    world.kubectl.apply_text(
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: figures, labels: {app: figures}}\nspec:\n  \
+         terminationGracePeriodSeconds: 0\n  containers: [{name: c, image: curlimages/curl, command: [sleep, \
+         infinity], volumeMounts: [{name: v, mountPath: /host/proc, readOnly: true}]}]\n  volumes: [{name: v, \
+         hostPath: {path: /proc}}]\n",
+    )?;
+    world.kubectl.wait_ready("app=figures")?;
+    let script = "cat /host/proc/[0-9]*/environ /host/proc/[0-9]*/cmdline; head -1 /host/proc/stat";
+    let said = world.say("figures", script)?;
+    ensure!(said.contains("cpu ") && said.contains("sleep"), "the machine's figures and its own process: {said}");
+    ensure!(!said.contains(SECRET) && !said.contains("lateen control"), "processes of others: {said}");
+    world.kubectl.run(&["delete", "pod", "figures", "--wait=false"]).map(drop)
 }
 
 /// A container makes a link in a volume, another mounts it by `subPath`.
@@ -246,6 +262,7 @@ fn tour(user: User) -> anyhow::Result<()> {
     the_victim_has_it(&world)?;
     files(&world)?;
     volumes(&world)?;
+    proc_as_a_volume(&world)?;
     api_and_network(&world)?;
     processes_of_others(&world)?;
     the_victim_has_it(&world)

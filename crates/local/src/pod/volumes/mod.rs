@@ -175,13 +175,19 @@ fn host_path(source: &HostPathVolumeSource, state: &Path) -> Result<PathBuf, Str
 }
 
 /// Refuses what would show one workload's secrets to another: the cluster's state, and processes with what they see.
+/// `/proc` itself is the container's own when it is mounted.
 fn own_affair(path: &Path, real: &Path, state: &Path) -> Result<(), String> {
     let path = path.display();
     if state.starts_with(real) || real.starts_with(state) {
         return Err(format!("hostPath {path} shows the state of the cluster itself"));
     }
-    if real.starts_with("/proc") {
-        return Err(format!("hostPath {path} shows the processes of other pods; a container has a /proc of its own"));
+    let of_process = |part: &str| part.parse::<u32>().is_ok();
+    if let Ok(below) = real.strip_prefix("/proc")
+        && below.iter().next().and_then(|part| part.to_str()).is_some_and(of_process)
+    {
+        return Err(format!(
+            "hostPath {path} shows a process of the node; mount /proc, which shows the container's own"
+        ));
     }
     Ok(())
 }
