@@ -58,6 +58,7 @@ fn endpoints(service: &Service, snapshot: &Snapshot) -> Value {
 fn endpoint(endpoint: &Endpoint) -> Value {
     json!({
         "address": endpoint.address,
+        "additionalAddresses": endpoint.further,
         "port": endpoint.port,
         "namespace": endpoint.namespace,
         "workload": endpoint.workload,

@@ -246,6 +246,7 @@ impl ClusterConfig {
         Endpoint {
             id: self.endpoint_id(&address, &transport),
             address,
+            further: Box::default(),
             hostname: "".into(),
             weight: 1,
             healthy: true,

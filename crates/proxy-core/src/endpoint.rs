@@ -77,6 +77,8 @@ pub struct Endpoint {
     pub id: u64,
     /// Where it listens.
     pub address: Address,
+    /// Where else it listens, to be tried in this order when it can't be reached there.
+    pub further: Box<[SocketAddr]>,
     /// Its host name, for host rewrites.
     pub hostname: Box<str>,
     /// Its share of the load.

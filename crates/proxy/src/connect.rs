@@ -1,5 +1,6 @@
 //! Connecting to endpoints.
 
+use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use lateen_proxy_core::cluster::Cluster;
 use lateen_proxy_core::endpoint::{Address, Endpoint, Transport};
-use tokio::net::{TcpSocket, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 use crate::io::Io;
 use crate::sockopt;
@@ -91,21 +92,22 @@ async fn attempt(
     endpoint: &Endpoint,
     ask: &Ask<'_>,
 ) -> Result<Connected, ConnectError> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::ConnectionRefused => ConnectError::Refused(endpoint.address.to_string()),
-        _ => ConnectError::Io { address: endpoint.address.to_string(), error },
-    };
     let (io, ip, local) = match &endpoint.address {
         Address::Socket(address) => {
-            if worker.is_own(*address) {
-                return Err(ConnectError::Loop(address.to_string()));
+            let mut reached = reach(worker, cluster, *address).await;
+            for further in &endpoint.further {
+                if reached.is_ok() {
+                    break;
+                }
+                // Where none is reached, the preferred address tells why.
+                reached = reach(worker, cluster, *further).await.or(reached);
             }
-            let stream = tcp(worker, cluster, *address).await.map_err(failed)?;
+            let (stream, address) = reached?;
             let local = stream.local_addr().ok();
             (Io::from(stream), address.ip(), local)
         }
         Address::Pipe(path) => {
-            let stream = UnixStream::connect(&**path).await.map_err(failed)?;
+            let stream = UnixStream::connect(&**path).await.map_err(|error| failed(&endpoint.address, error))?;
             (Io::from(stream), IpAddr::from([127, 0, 0, 1]), None)
         }
         Address::Name(name, _) => return Err(ConnectError::Unresolved(name.to_string())),
@@ -119,7 +121,26 @@ async fn attempt(
     Ok(Connected { io, tls: Some(info), local })
 }
 
-async fn tcp(worker: &Worker, cluster: &Cluster, address: SocketAddr) -> io::Result<tokio::net::TcpStream> {
+fn failed(address: &impl Display, error: io::Error) -> ConnectError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => ConnectError::Refused(address.to_string()),
+        _ => ConnectError::Io { address: address.to_string(), error },
+    }
+}
+
+async fn reach(
+    worker: &Worker,
+    cluster: &Cluster,
+    address: SocketAddr,
+) -> Result<(TcpStream, SocketAddr), ConnectError> {
+    if worker.is_own(address) {
+        return Err(ConnectError::Loop(address.to_string()));
+    }
+    let stream = tcp(worker, cluster, address).await.map_err(|error| failed(&address, error))?;
+    Ok((stream, address))
+}
+
+async fn tcp(worker: &Worker, cluster: &Cluster, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_nodelay(true)?;
     if let Some(mark) = worker.options.mark {

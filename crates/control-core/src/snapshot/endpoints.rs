@@ -9,6 +9,8 @@ use lateen_mesh::{Hostname, Locality};
 pub struct Endpoint {
     /// Address, host name or `unix://` path.
     pub address: String,
+    /// Further addresses of the same pod, in a cluster with both address families.
+    pub further: Vec<String>,
     /// Port there.
     pub port: u16,
     /// Labels of the workload.
@@ -31,6 +33,13 @@ pub struct Endpoint {
     pub hostname: String,
     /// Ports that the containers of its pod declare.
     pub container_ports: BTreeSet<u16>,
+}
+
+impl Endpoint {
+    /// All its addresses, the preferred one first.
+    pub fn addresses(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.address).chain(&self.further)
+    }
 }
 
 /// Endpoints of one service, by service port.
@@ -60,7 +69,8 @@ impl ServiceEndpoints {
 
     /// Addresses of all endpoints.
     pub fn addresses(&self) -> BTreeSet<IpAddr> {
-        self.by_port.values().flatten().filter_map(|e| e.address.parse().ok()).collect()
+        let all = self.by_port.values().flatten().flat_map(|e| e.addresses());
+        all.filter_map(|address| address.parse().ok()).collect()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use lateen_mesh::labels;
 
-use super::Snapshot;
+use super::{Endpoint, Snapshot};
 use crate::resource::{Pod, Service, ServicePort, TargetPort};
 
 /// A port of a workload that a service port leads to.
@@ -64,7 +64,8 @@ impl Snapshot {
                 continue;
             };
             for port in &service.ports {
-                let here = endpoints.of_port(port.number).iter().filter(|e| e.address.parse() == Ok(address));
+                let is_here = |e: &&Arc<Endpoint>| e.addresses().any(|a| a.parse() == Ok(address));
+                let here = endpoints.of_port(port.number).iter().filter(is_here);
                 targets.extend(here.map(|e| ServiceTarget {
                     service: service.clone(),
                     port: port.clone(),

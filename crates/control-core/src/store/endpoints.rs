@@ -82,7 +82,10 @@ impl Store {
             Some(Resource::EndpointSlice(slice)) => Some(slice),
             _ => None,
         });
-        let mut all: Vec<Endpoint> = slices.flat_map(|slice| self.of_slice(service, slice, port)).collect();
+        let slices: Vec<&EndpointSlice> = slices.collect();
+        let both = has_both_families(&slices);
+        let mut all: Vec<Endpoint> =
+            slices.iter().flat_map(|slice| self.of_slice(service, slice, port, both)).collect();
         if !service.selector.is_empty() {
             all.extend(self.selected_entries(service, port));
         }
@@ -92,15 +95,22 @@ impl Store {
         all
     }
 
-    fn of_slice(&self, service: &Service, slice: &EndpointSlice, port: &ServicePort) -> Vec<Endpoint> {
+    fn of_slice(&self, service: &Service, slice: &EndpointSlice, port: &ServicePort, both: bool) -> Vec<Endpoint> {
         let Some((_, number)) = slice.ports.iter().find(|(name, _)| *name == port.name) else {
             return Vec::new();
         };
         let usable = slice.endpoints.iter().filter(|e| e.ready || service.publish_not_ready);
-        usable.filter_map(|e| self.of_slice_endpoint(service, e, *number)).collect()
+        usable.filter_map(|e| self.of_slice_endpoint(service, e, *number, both)).collect()
     }
 
-    fn of_slice_endpoint(&self, service: &Service, endpoint: &SliceEndpoint, port: u16) -> Option<Endpoint> {
+    /// An endpoint of a Service with `both` families is its pod with all its addresses, whichever slice it comes from.
+    fn of_slice_endpoint(
+        &self,
+        service: &Service,
+        endpoint: &SliceEndpoint,
+        port: u16,
+        both: bool,
+    ) -> Option<Endpoint> {
         let address = endpoint.addresses.first()?;
         let pod = self.pod_behind(endpoint, address);
         if pod.is_none() && endpoint.pod.is_some() && !service.selector.is_empty() {
@@ -112,8 +122,11 @@ impl Store {
         if locality.zone.is_empty() {
             locality.zone.clone_from(&endpoint.zone);
         }
+        let own = pod.filter(|_| both).map_or(&[][..], |pod| &pod.addresses);
+        let mut own = own.iter().map(IpAddr::to_string);
         let base = Endpoint {
-            address: address.clone(),
+            address: own.next().unwrap_or_else(|| address.clone()),
+            further: own.collect(),
             port,
             locality,
             node,
@@ -179,6 +192,7 @@ impl Store {
         pods.filter_map(|pod| {
             Some(Endpoint {
                 address: pod.addresses.first()?.to_string(),
+                further: pod.addresses.iter().skip(1).map(IpAddr::to_string).collect(),
                 port: target_number(port)?,
                 labels: pod.labels.clone(),
                 namespace: pod.namespace.clone(),
@@ -219,6 +233,7 @@ fn of_entry(
     let tls_label = entry.labels.get("security.istio.io/tlsMode").map(String::as_str);
     Endpoint {
         address: entry.address.clone(),
+        further: Vec::new(),
         port: named.or_else(|| target_number(port)).unwrap_or(port.number),
         labels: entry.labels.clone(),
         namespace: namespace.to_owned(),
@@ -237,6 +252,12 @@ fn of_entry(
     }
 }
 
+fn has_both_families(slices: &[&EndpointSlice]) -> bool {
+    let addresses = || slices.iter().flat_map(|slice| &slice.endpoints).flat_map(|endpoint| &endpoint.addresses);
+    let has = |six: bool| addresses().any(|a| a.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6() == six));
+    has(false) && has(true)
+}
+
 fn target_number(port: &ServicePort) -> Option<u16> {
     match &port.target {
         TargetPort::Number(number) => Some(*number),
@@ -247,6 +268,7 @@ fn target_number(port: &ServicePort) -> Option<u16> {
 fn blank(service: &Service) -> Endpoint {
     Endpoint {
         address: String::new(),
+        further: Vec::new(),
         port: 0,
         labels: BTreeMap::new(),
         namespace: service.namespace().to_owned(),

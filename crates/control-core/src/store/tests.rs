@@ -50,6 +50,29 @@ fn endpoints_know_their_pod_whatever_comes_first() {
 }
 
 #[test]
+fn a_pod_with_both_families_is_one_endpoint_of_a_service_with_both() {
+    let mut both = pod("web", "10.0.0.1", 0);
+    both["status"]["podIPs"] = json!([{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]);
+    let mut second = slice("web", "fd00::1", true);
+    second["metadata"]["name"] = json!("web-v6");
+    let mut store = Store::new();
+    for object in [service("web"), both, slice("web", "10.0.0.1", true)] {
+        store.apply(Event::Apply(object));
+    }
+    let addresses = |store: &Store| -> Vec<Vec<String>> {
+        let snapshot = store.snapshot();
+        let endpoints = snapshot.endpoints.of_service(&host("web"), "default").expect("known");
+        endpoints.of_port(80).iter().map(|e| e.addresses().cloned().collect()).collect()
+    };
+    assert_eq!(addresses(&store), [["10.0.0.1"]], "a Service of one family has addresses of that family");
+    store.apply(Event::Apply(second));
+    assert_eq!(addresses(&store), [["10.0.0.1", "fd00::1"]]);
+    let snapshot = store.snapshot();
+    assert_eq!(snapshot.endpoints.at_address("fd00::1".parse().unwrap()).count(), 1);
+    assert_eq!(snapshot.service_targets(&["fd00::1".parse().unwrap()]).len(), 1);
+}
+
+#[test]
 fn a_change_that_matters_to_nobody_changes_nothing() {
     let mut store = Store::new();
     for object in [service("web"), slice("web", "10.0.0.1", true), pod("web", "10.0.0.1", 0)] {

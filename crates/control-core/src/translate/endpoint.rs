@@ -109,8 +109,12 @@ fn of_group(group: &Group<'_>, scope: &Scope<'_>) -> proto::LocalityLbEndpoints 
 }
 
 fn lb_endpoint(endpoint: &Endpoint, scope: &Scope<'_>) -> proto::LbEndpoint {
+    let further = |address: &String| proto::endpoint::AdditionalAddress {
+        address: Some(endpoint_address(address, endpoint.port.into())),
+    };
     let at = proto::Endpoint {
         address: Some(endpoint_address(&endpoint.address, endpoint.port.into())),
+        additional_addresses: endpoint.further.iter().map(further).collect(),
         ..Default::default()
     };
     proto::LbEndpoint {

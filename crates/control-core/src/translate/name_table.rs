@@ -51,8 +51,10 @@ fn own_names(service: &Service, scope: &Scope<'_>, table: &mut BTreeMap<String, 
             namespace: service.namespace().to_owned(),
             ..Default::default()
         });
-        if !entry.ips.contains(&endpoint.address) {
-            entry.ips.push(endpoint.address.clone());
+        for address in endpoint.addresses() {
+            if !entry.ips.contains(address) {
+                entry.ips.push(address.clone());
+            }
         }
     }
 }

@@ -14,6 +14,7 @@ fn endpoint(id: u64, healthy: bool, active: u32) -> Arc<Endpoint> {
     Arc::new(Endpoint {
         id,
         address: Address::Socket(([10, 0, 0, id as u8], 80).into()),
+        further: Box::default(),
         hostname: "".into(),
         weight: 1,
         healthy,

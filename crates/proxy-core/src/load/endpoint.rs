@@ -1,7 +1,7 @@
 //! Endpoint assignments.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use lateen_api::envoy::envoy::config::core::v3::{HealthStatus, Locality, address};
@@ -98,14 +98,15 @@ fn one(config: &ClusterConfig, proto: &LbEndpoint, address: Address, old: Option
     let transport = config.transport(|key| matching.and_then(|fields| text(fields, key)));
     let id = config.endpoint_id(&address, &transport);
     let state = old.and_then(|old| old.iter().find(|endpoint| endpoint.id == id)).map(|old| old.state.clone());
-    let hostname = match &proto.host_identifier {
-        Some(HostIdentifier::Endpoint(inner)) => hostname(inner),
-        _ => "".into(),
+    let (hostname, further) = match &proto.host_identifier {
+        Some(HostIdentifier::Endpoint(inner)) => (hostname(inner), further(inner)),
+        _ => ("".into(), Box::default()),
     };
     let ports = lateen_fields(metadata).map(|fields| list(fields, "container_ports")).unwrap_or_default();
     Endpoint {
         id,
         address,
+        further,
         hostname,
         weight: number(proto.load_balancing_weight).unwrap_or(1),
         healthy: is_healthy(proto.health_status),
@@ -121,6 +122,19 @@ fn one(config: &ClusterConfig, proto: &LbEndpoint, address: Address, old: Option
             .collect(),
         state: state.unwrap_or_else(|| Arc::new(EndpointState::default())),
     }
+}
+
+/// The addresses besides the first; any that is none is left out.
+fn further(inner: &lateen_api::envoy::envoy::config::endpoint::v3::Endpoint) -> Box<[SocketAddr]> {
+    let all = inner.additional_addresses.iter().filter_map(|additional| additional.address.as_ref()?.address.as_ref());
+    let parsed = all.filter_map(|address| match address {
+        address::Address::SocketAddress(socket) => {
+            let (host, port) = host_port(socket).ok()?;
+            Some((host.parse::<IpAddr>().ok()?, port).into())
+        }
+        _ => None,
+    });
+    parsed.collect()
 }
 
 /// The configured host name; for a named address, that name.

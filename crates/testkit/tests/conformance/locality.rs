@@ -61,6 +61,7 @@ fn locality() -> anyhow::Result<()> {
 fn endpoint(target: &Target, locality: &Locality) -> Arc<Endpoint> {
     Arc::new(Endpoint {
         address: target.address.clone(),
+        further: Vec::new(),
         port: 80,
         labels: target.labels.clone(),
         namespace: String::new(),

@@ -119,7 +119,7 @@ fn binds(service: &Service, port: &ServicePort, scope: &Scope<'_>, reads: &mut R
     if service.is_headless() {
         reads.read(Fact::Endpoints(service.hostname.clone()));
         let endpoints = scope.snapshot.endpoints.of_service(&service.hostname, service.namespace());
-        let addresses = endpoints.map_or(&[][..], |e| e.of_port(port.number)).iter().map(|e| &e.address);
+        let addresses = endpoints.map_or(&[][..], |e| e.of_port(port.number)).iter().flat_map(|e| e.addresses());
         let own = |address: &str| address.parse().is_ok_and(|a| scope.view.addresses.contains(&a));
         return addresses.filter(|a| !own(a)).map(|a| single(a)).collect();
     }

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lateen_api::google::protobuf::Duration as ProtoDuration;
+use lateen_api::type_url;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use super::backend::{ask, echo, get, message, serve};
 use super::mesh::{Mesh, OUTBOUND, Shape, free_port};
-use super::resources::{retry, route_to};
+use super::resources::{endpoints_with, named, retry, route_to};
 
 #[tokio::test]
 async fn a_wrong_target_port_is_named_with_the_right_one() {
@@ -30,6 +31,19 @@ async fn a_wrong_target_port_is_named_with_the_right_one() {
     assert_eq!((seen.status, seen.flags.as_str()), (503, "UF"));
     assert_eq!(seen.cause, body);
     assert_eq!(mesh.client.sink.last(1).await.details, "via_upstream");
+}
+
+#[tokio::test]
+async fn an_endpoint_is_reached_at_the_first_of_its_addresses_that_answers() {
+    let mesh = Mesh::start(echo().await, Shape::default()).await;
+    let (nobody, server) = (free_port(), mesh.server.address);
+    mesh.client.apply(type_url::ENDPOINT, named(OUTBOUND, &endpoints_with(OUTBOUND, &[&[nobody, server]])));
+    let (head, body) = get(mesh.client.address, "/").await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}{body}");
+    mesh.client.apply(type_url::ENDPOINT, named(OUTBOUND, &endpoints_with(OUTBOUND, &[&[nobody, free_port()]])));
+    let (head, body) = get(mesh.client.address, "/").await;
+    assert!(head.starts_with("HTTP/1.1 503"), "{head}");
+    assert!(body.starts_with(&format!("connection refused by {nobody}")), "the preferred address tells why: {body}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use lateen_api::envoy::envoy::config::cluster::v3::cluster::{
 use lateen_api::envoy::envoy::config::core::v3::{
     Address, Http1ProtocolOptions, Metadata, SocketAddress, TransportSocket, address, socket_address, transport_socket,
 };
+use lateen_api::envoy::envoy::config::endpoint::v3::endpoint::AdditionalAddress;
 use lateen_api::envoy::envoy::config::endpoint::v3::{
     ClusterLoadAssignment, Endpoint, LbEndpoint, LocalityLbEndpoints, lb_endpoint::HostIdentifier,
 };
@@ -148,14 +149,25 @@ fn service(name: &str) -> Metadata {
 }
 
 pub fn endpoints(cluster: &str, addresses: &[SocketAddr]) -> ClusterLoadAssignment {
-    let endpoint = |a: &SocketAddr| LbEndpoint {
-        host_identifier: Some(HostIdentifier::Endpoint(Endpoint { address: address(*a), ..Endpoint::default() })),
+    let each: Vec<_> = addresses.iter().map(std::slice::from_ref).collect();
+    endpoints_with(cluster, &each)
+}
+
+/// Endpoints with all their addresses, the preferred one first.
+pub fn endpoints_with(cluster: &str, each: &[&[SocketAddr]]) -> ClusterLoadAssignment {
+    let further = |a: &SocketAddr| AdditionalAddress { address: address(*a) };
+    let endpoint = |all: &&[SocketAddr]| LbEndpoint {
+        host_identifier: Some(HostIdentifier::Endpoint(Endpoint {
+            address: address(all[0]),
+            additional_addresses: all[1..].iter().map(further).collect(),
+            ..Endpoint::default()
+        })),
         ..LbEndpoint::default()
     };
     ClusterLoadAssignment {
         cluster_name: cluster.into(),
         endpoints: vec![LocalityLbEndpoints {
-            lb_endpoints: addresses.iter().map(endpoint).collect(),
+            lb_endpoints: each.iter().map(endpoint).collect(),
             ..LocalityLbEndpoints::default()
         }],
         ..ClusterLoadAssignment::default()
