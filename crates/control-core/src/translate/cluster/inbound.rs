@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use lateen_api::envoy::envoy::config::cluster::v3 as proto;
 use lateen_api::envoy::envoy::config::core::v3 as core;
 use lateen_api::envoy::envoy::config::endpoint::v3 as endpoint;
+use lateen_api::istio as api;
 use lateen_mesh::Protocol;
 
 use super::policy::{Policy, circuit_breakers};
@@ -38,10 +39,25 @@ pub fn cluster(name: &str, view: &ProxyView, snapshot: &Snapshot, reads: &mut Re
         None if snapshot.mesh.inbound_to_localhost() => local(&mut cluster, name, "127.0.0.1", port),
         None => original(&mut cluster, view),
     }
-    Policy { pool: inbound.pool.clone(), ..Policy::default() }.apply(&mut cluster, inbound.protocol, snapshot);
+    let pool = inbound.pool.clone().or_else(|| rule_pool(inbound, view, snapshot, reads));
+    Policy { pool, ..Policy::default() }.apply(&mut cluster, inbound.protocol, snapshot);
     cluster.common_lb_config = None;
     cluster.metadata = IstioMetadata::default().services(inbound.services.iter().map(|s| &**s)).build();
     Some(cluster)
+}
+
+/// What the DestinationRule of the port's Service says of connections: it holds at the server's end too, which has to
+/// take as much as clients may send, and in the protocol that they speak.
+fn rule_pool(
+    inbound: &InboundPort,
+    view: &ProxyView,
+    snapshot: &Snapshot,
+    reads: &mut ReadSet,
+) -> Option<api::ConnectionPoolSettings> {
+    let service = inbound.services.first()?;
+    reads.read(Fact::DestinationRules(service.hostname.clone()));
+    let rule = snapshot.destination_rule(&view.namespace, &view.labels, &service.hostname, service.namespace());
+    Policy::effective(rule, None, inbound.service_port).pool
 }
 
 fn original(cluster: &mut proto::Cluster, view: &ProxyView) {

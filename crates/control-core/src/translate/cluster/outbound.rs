@@ -56,7 +56,7 @@ pub fn cluster(
             cluster.lb_policy = proto::cluster::LbPolicy::ClusterProvided.into();
         }
     }
-    let policy = Policy::effective(rule, subset, port.number);
+    let policy = Policy { at_gateway: !view.is_sidecar(), ..Policy::effective(rule, subset, port.number) };
     policy.apply(&mut cluster, port.protocol, snapshot);
     if cluster.lb_policy != i32::from(proto::cluster::LbPolicy::ClusterProvided)
         && locality_preference(name, service, &scope, reads).is_some()

@@ -27,6 +27,8 @@ pub struct Policy {
     pub retry_budget: Option<api::RetryBudget>,
     /// TLS, if the rule says anything about it.
     pub tls: Option<api::ClientTlsSettings>,
+    /// Is it for a gateway: unlike a sidecar it speaks what its client speaks only where the rule says so.
+    pub at_gateway: bool,
 }
 
 impl Policy {
@@ -44,6 +46,7 @@ impl Policy {
                 outliers: p.outlier_detection,
                 tls: p.tls,
                 retry_budget,
+                at_gateway: false,
             };
         }
         let pick = own.into_iter().chain(base);
@@ -53,6 +56,7 @@ impl Policy {
             outliers: pick.clone().find_map(|p| p.outlier_detection.clone()),
             tls: pick.clone().find_map(|p| p.tls.clone()),
             retry_budget,
+            at_gateway: false,
         }
     }
 
@@ -141,7 +145,7 @@ impl Policy {
             Some(api::H2UpgradePolicy::DoNotUpgrade) => false,
             _ => snapshot.mesh.upgrade_to_h2() && protocol.is_http(),
         };
-        let version = if use_client || (protocol.is_auto() && !upgrade) {
+        let version = if use_client || (protocol.is_auto() && !upgrade && !self.at_gateway) {
             UpstreamProtocolOptions::UseDownstreamProtocolConfig(UseDownstreamHttpConfig {
                 http_protocol_options: Some(h1),
                 http2_protocol_options: Some(h2),

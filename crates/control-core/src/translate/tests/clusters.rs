@@ -4,6 +4,7 @@ use lateen_api::envoy::envoy::config::endpoint::v3::ClusterLoadAssignment;
 use lateen_api::envoy::envoy::extensions::transport_sockets::tls::v3::{
     UpstreamTlsContext, common_tls_context::ValidationContextType,
 };
+use lateen_api::envoy::envoy::extensions::upstreams::http::v3::{HttpProtocolOptions, http_protocol_options};
 use lateen_api::type_url;
 use lateen_mesh::Locality;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 use super::{get, istio, list, mesh, service, shop, sidecar, stock, unpack};
 use crate::reads::{Changes, Fact};
 use crate::translate::resource;
-use crate::view::ProxyView;
+use crate::view::{ProxyKind, ProxyView};
 
 const BACKEND: &str = "outbound|80||backend.default.svc.cluster.local";
 
@@ -84,6 +85,59 @@ fn a_destination_rule_sets_tls_and_limits() {
         assert_eq!(!cluster.transport_socket_matches.is_empty(), automatic, "{spec}");
         assert_eq!(cluster.transport_socket.is_some(), encrypted, "{spec}");
     }
+}
+
+/// Which version of HTTP a cluster speaks, `None` for that of the client.
+fn version(cluster: &Cluster) -> Option<u32> {
+    use http_protocol_options::{UpstreamProtocolOptions as Of, explicit_http_config::ProtocolConfig};
+    let options = &cluster.typed_extension_protocol_options["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"];
+    match unpack::<HttpProtocolOptions>(options).upstream_protocol_options.expect("a version") {
+        Of::ExplicitHttpConfig(explicit) => match explicit.protocol_config.expect("a version") {
+            ProtocolConfig::Http2ProtocolOptions(_) => Some(2),
+            _ => Some(1),
+        },
+        _ => None,
+    }
+}
+
+#[test]
+fn gateways_speak_what_the_client_speaks_only_where_a_rule_says_so() {
+    let gateway = ProxyView { kind: ProxyKind::Router, ..sidecar() };
+    let mut objects = shop();
+    objects.push(service("any", "10.96.0.9", json!({"name": "x", "port": 90, "targetPort": 9000})));
+    let (plain, name) = (mesh(&objects), "outbound|90||any.default.svc.cluster.local");
+    let pool = json!({"http": {"useClientProtocol": true}});
+    let rule = json!({"host": "any", "trafficPolicy": {"connectionPool": pool}});
+    objects.push(istio("DestinationRule", "rule", rule));
+    let ruled = mesh(&objects);
+    for (view, snapshot, expected) in [
+        (sidecar(), &plain, None),
+        (gateway.clone(), &plain, Some(1)),
+        (sidecar(), &ruled, None),
+        (gateway, &ruled, None),
+    ] {
+        let cluster: Cluster = get(name, &view, snapshot).expect("there");
+        assert_eq!(version(&cluster), expected, "{:?}", view.kind);
+    }
+}
+
+#[test]
+fn a_rule_for_connections_holds_at_the_servers_end_too() {
+    let mut objects = shop();
+    let pool = json!({"tcp": {"maxConnections": 7}, "http": {"useClientProtocol": true}});
+    objects.push(istio("DestinationRule", "rule", json!({"host": "web", "trafficPolicy": {"connectionPool": pool}})));
+    let at_server = |objects: &[serde_json::Value]| -> Cluster {
+        get("inbound|8080||", &sidecar(), &mesh(objects)).expect("there")
+    };
+    let limit = |cluster: &Cluster| {
+        let limits = cluster.circuit_breakers.as_ref().expect("limits");
+        limits.thresholds[0].max_connections.map(|n| n.value)
+    };
+    let ruled = at_server(&objects);
+    assert_eq!((limit(&ruled), version(&ruled)), (Some(7), None));
+    objects.push(istio("Sidecar", "own", json!({"inboundConnectionPool": {"tcp": {"maxConnections": 3}}})));
+    assert_eq!(limit(&at_server(&objects)), Some(3), "a Sidecar knows better");
+    assert_eq!(limit(&at_server(&shop())), Some(u32::MAX));
 }
 
 #[test]
