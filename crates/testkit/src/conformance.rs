@@ -34,6 +34,17 @@ pub fn read_all<T: DeserializeOwned>(dir: &Path) -> anyhow::Result<Vec<(String, 
         .collect()
 }
 
+/// What the ids of cases must hold to be run: `LATEEN_CONFORMANCE_CASES`, for working on a few of them.
+fn asked_for() -> Option<String> {
+    std::env::var("LATEEN_CONFORMANCE_CASES").ok().filter(|text| !text.is_empty())
+}
+
+/// Whether a case is to be run.
+#[must_use]
+pub fn is_asked_for(id: &str) -> bool {
+    asked_for().is_none_or(|text| id.contains(&text))
+}
+
 /// The score of one group.
 pub struct Score {
     group: &'static str,
@@ -59,14 +70,14 @@ impl Score {
     /// Prints the line of this group and compares the failures with the checked-in list.
     ///
     /// # Errors
-    /// A case that fails without being listed, and a listed case that passes.
+    /// A case that fails without being listed; where all cases were run, also a listed case that passes.
     pub fn settle(self) -> anyhow::Result<()> {
         println!("{}: passed {} of {}", self.group, self.passed, self.passed + self.failed.len());
         let expected = Expected::of_group(self.group)?;
         let unexpected: Vec<_> =
             self.failed.iter().filter(|(id, _)| !expected.covers(id)).map(|(id, why)| format!("{id}: {why}")).collect();
         let failed: Vec<_> = self.failed.keys().map(String::as_str).collect();
-        let cured = expected.cured(&failed);
+        let cured = if asked_for().is_some() { Vec::new() } else { expected.cured(&failed) };
         for (id, reason) in &expected.0 {
             println!("  expected failure: {id} ({reason})");
         }

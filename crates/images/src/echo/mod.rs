@@ -12,6 +12,7 @@ use std::process::ExitCode;
 
 pub use crate::rpc::Status;
 pub use client::Client;
+pub use forward::forward;
 
 /// The server.
 pub(crate) async fn run(args: &[String]) -> ExitCode {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::conformance;
@@ -60,13 +61,16 @@ pub(super) fn names() -> BTreeMap<&'static str, String> {
     ])
 }
 
-/// Makes the authorizers known in the mesh configuration, with the headers that Istio's tests send and expect.
+/// Makes the authorizers known in the mesh configuration, with the headers that Istio's tests send and expect, and has
+/// gateways believe one proxy in front of them.
 ///
 /// # Errors
 /// When the configuration can't be read or changed.
 pub(super) fn configure(kubectl: &Kubectl) -> anyhow::Result<()> {
     let map = kubectl.get(&["configmap", "istio", "-n", "istio-system"])?;
-    let mesh = map["data"]["mesh"].as_str().unwrap_or_default();
+    let mesh = map["data"]["mesh"].as_str().context("the mesh configuration")?;
+    let of_proxies = "defaultConfig:\n";
+    let mesh = mesh.replace(of_proxies, &format!("{of_proxies}  gatewayTopology: {{numTrustedProxies: 1}}\n"));
     let service = format!("ext-authz.{NAMESPACE}.svc.cluster.local");
     let http = json!({
         "service": service, "port": 8000,

@@ -67,6 +67,12 @@ impl Workload {
         port.service.map(|number| if self.is_headless() { port.container } else { number })
     }
 
+    /// Whether its Service has a port of this number.
+    #[must_use]
+    pub fn has_service_port(&self, number: u64) -> bool {
+        PORTS.iter().filter_map(|port| self.service_port(port)).any(|port| u64::from(port) == number)
+    }
+
     /// Whether its Service has no address of its own.
     #[must_use]
     pub fn is_headless(&self) -> bool {

@@ -1,6 +1,8 @@
 //! The world of Istio's tests: workloads that tell what they saw and make calls from where they run.
 
 mod authorities;
+mod forwarded;
+mod ingress;
 mod manifests;
 mod ports;
 mod source;
@@ -13,6 +15,7 @@ use serde_json::Value;
 
 use crate::cluster::{Cluster, eventually};
 use crate::kubectl::Kubectl;
+pub use ingress::Ingress;
 pub use manifests::{Kind, Workload};
 pub use ports::{PORTS, Port};
 pub use source::{Response, Source};
@@ -20,10 +23,15 @@ pub use source::{Response, Source};
 /// The host by which the mesh knows the workload outside it.
 pub const EXTERNAL_HOST: &str = "fake.external.com";
 
+/// The ingress gateway of an installation, and that of [`World::security`].
+const INSTALLED_INGRESS: &str = "istio-ingressgateway";
+const INGRESS: &str = "ingressgateway";
+
 /// Workloads in a running cluster, ready.
 pub struct World {
     kubectl: Kubectl,
     workloads: Vec<Workload>,
+    ingress: &'static str,
     /// By `NAME.NAMESPACE`: the Service's address, and the addresses of the pods.
     addresses: BTreeMap<String, (String, Vec<String>)>,
 }
@@ -47,7 +55,7 @@ impl World {
         .map(|(name, kind)| Workload::new(name, "echo", kind))
         .into();
         workloads.push(Workload::new("external", "external", Kind::Naked));
-        Self::start(cluster, workloads, manifests::external_service("echo", "external"))
+        Self::start(cluster, workloads, manifests::external_service("echo", "external"), INSTALLED_INGRESS)
     }
 
     /// The world of security: namespaces `ns1` and `ns2`, external authorizers, and a server of the keys that signed
@@ -68,18 +76,25 @@ impl World {
             Workload::new("b", "ns2", Kind::Regular),
         ];
         authorities::configure(&cluster.kubectl())?;
-        let world = Self::start(cluster, workloads, authorities::objects()?)?;
+        let mut further = authorities::objects()?;
+        further.extend(ingress::objects(INGRESS));
+        let world = Self::start(cluster, workloads, further, INGRESS)?;
         world.wait(authorities::NAMESPACE)?;
         Ok(world)
     }
 
-    fn start(cluster: &Cluster, workloads: Vec<Workload>, further: Vec<Value>) -> anyhow::Result<Self> {
+    fn start(
+        cluster: &Cluster,
+        workloads: Vec<Workload>,
+        further: Vec<Value>,
+        ingress: &'static str,
+    ) -> anyhow::Result<Self> {
         let kubectl = cluster.kubectl();
         let mut objects = manifests::namespaces(&workloads);
         objects.extend(workloads.iter().flat_map(Workload::objects));
         objects.extend(further);
         kubectl.apply_text(&manifests::list(objects))?;
-        let mut world = Self { kubectl, workloads, addresses: BTreeMap::new() };
+        let mut world = Self { kubectl, workloads, ingress, addresses: BTreeMap::new() };
         for namespace in world.namespaces() {
             world.wait(&namespace)?;
         }
@@ -151,6 +166,16 @@ impl World {
     #[must_use]
     pub fn authorities() -> BTreeMap<&'static str, String> {
         authorities::names()
+    }
+
+    /// The way in for clients outside the cluster, once the gateway is ready.
+    ///
+    /// # Errors
+    /// When it does not become ready, or does not let itself be asked.
+    pub fn ingress(&self) -> anyhow::Result<Ingress> {
+        let gateway = format!("deployment/{}", self.ingress);
+        self.kubectl.run(&["rollout", "status", &gateway, "-n", "istio-system", "--timeout=120s"])?;
+        Ingress::open(&self.kubectl, self.ingress)
     }
 
     /// A way to have a workload make calls.

@@ -1,27 +1,23 @@
-//! Calls from within a workload: its gRPC port forwarded to this machine, and what it reports, parsed.
+//! Calls from within a workload or from this machine, and what the caller reports, parsed.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
-use std::process::{Child, Stdio};
 use std::time::Duration;
 
-use anyhow::Context;
-use lateen_images::echo::Client;
 use lateen_images::echo::api::ForwardEchoRequest;
+use lateen_images::echo::{Client, forward};
 
 use super::Workload;
+use super::forwarded::Forwarded;
 use crate::kubectl::Kubectl;
 
 /// How long a source may take beyond what its calls may.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Where workloads take orders.
-const PORT: &str = ":17070";
+const PORT: u16 = 17070;
 
-/// A workload that makes calls.
+/// Who makes calls: a workload, or this machine, which is outside the cluster.
 pub struct Source {
-    forwarder: Child,
-    address: SocketAddr,
+    workload: Option<Forwarded>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -42,29 +38,21 @@ pub struct Response {
 
 impl Source {
     pub(super) fn open(kubectl: &Kubectl, workload: &Workload) -> anyhow::Result<Self> {
-        let target = workload.controller();
-        let mut forwarder = kubectl
-            .command(&["port-forward", "--address", "127.0.0.1", "-n", &workload.namespace, &target, PORT])
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("kubectl port-forward")?;
-        let mut output = BufReader::new(forwarder.stdout.take().context("stdout")?);
-        let mut line = String::new();
-        output.read_line(&mut line)?;
-        // It tells of every connection and ends when nobody listens.
-        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::sink()));
-        // Forwarding from 127.0.0.1:40123 -> 17070
-        let address = line.split_whitespace().nth(2).and_then(|word| word.parse().ok());
+        let forwarded = Forwarded::open(kubectl, &workload.namespace, &workload.controller(), PORT)?;
+        Self::new(Some(forwarded))
+    }
+
+    /// This machine.
+    ///
+    /// # Errors
+    /// When the system refuses what a runtime needs.
+    pub fn outside() -> anyhow::Result<Self> {
+        Self::new(None)
+    }
+
+    fn new(workload: Option<Forwarded>) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let address = match address {
-            Some(address) => address,
-            None => {
-                let _ = forwarder.kill();
-                let _ = forwarder.wait();
-                anyhow::bail!("kubectl port-forward {target} says {line:?}");
-            }
-        };
-        Ok(Self { forwarder, address, runtime })
+        Ok(Self { workload, runtime })
     }
 
     /// Makes the calls; one response for each.
@@ -76,18 +64,16 @@ impl Source {
         let limit =
             PATIENCE + Duration::from_micros(request.timeout_micros.unsigned_abs()) * request.count.unsigned_abs();
         let answer = self.runtime.block_on(async {
-            let call = async { Client::connect(self.address).await?.forward(request).await };
+            let call = async {
+                match &self.workload {
+                    Some(forwarded) => Client::connect(forwarded.address()).await?.forward(request).await,
+                    None => forward(request.clone()).await,
+                }
+            };
             tokio::time::timeout(limit, call).await
         });
         let answer = answer.map_err(|_| anyhow::anyhow!("no answer from the source within {limit:?}"))??;
         Ok(answer.output.iter().map(|text| parse(text)).collect())
-    }
-}
-
-impl Drop for Source {
-    fn drop(&mut self) {
-        let _ = self.forwarder.kill();
-        let _ = self.forwarder.wait();
     }
 }
 

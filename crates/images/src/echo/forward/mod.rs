@@ -23,8 +23,11 @@ use plan::{Plan, Scheme};
 /// How many calls are under way at once.
 const CONCURRENT: usize = 20;
 
-/// Makes the calls that are asked for and tells what each was answered; one that fails fails all.
-pub(super) async fn forward(request: ForwardEchoRequest) -> Result<ForwardEchoResponse, Status> {
+/// Makes the calls that are asked for from here and tells what each was answered.
+///
+/// # Errors
+/// When one of the calls fails, or can't be made as it is asked for; the message says which and why.
+pub async fn forward(request: ForwardEchoRequest) -> Result<ForwardEchoResponse, Status> {
     let plan = Plan::new(request).map_err(|reason| Status::new(Status::INVALID_ARGUMENT, reason))?;
     let pool = http::Pool::default();
     let started = Instant::now();

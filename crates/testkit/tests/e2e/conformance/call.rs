@@ -1,12 +1,15 @@
 //! From a call as written to the request for it.
 
-use lateen_images::echo::api::{ForwardEchoRequest, Header};
-use lateen_testkit::world::{Port, Workload, World};
+use lateen_images::echo::api::{Alpn, ForwardEchoRequest, Header};
+use lateen_testkit::world::{Ingress, Port, Workload, World};
 
 use super::case::Call;
 
 /// How long one call may take where it does not say.
 const PATIENCE_SECONDS: f64 = 5.0;
+
+/// Who calls from outside the cluster, and has the ingress gateway for destination whatever else a call says.
+pub const INGRESS_CLIENT: &str = "ingress-client";
 
 /// A call's destination and what is spoken with it.
 pub struct Aim<'a> {
@@ -42,11 +45,7 @@ pub fn aim<'a>(call: &Call, world: &'a World, namespace: &str) -> Result<Aim<'a>
     });
     let address = call.address.clone().or(pod.transpose()?).or_else(|| to.map(Workload::host));
     let of_service = port.and_then(|port| to.map_or(port.service, |to| to.service_port(port)));
-    let of_protocol = match call.port.protocol.as_deref() {
-        Some("HTTPS") => "https",
-        Some("TCP") => "tcp",
-        _ => "http",
-    };
+    let of_protocol = scheme(call);
     Ok(Aim {
         scheme: call.scheme.clone().unwrap_or_else(|| port.map_or(of_protocol, |port| port.scheme).to_owned()),
         address: address.ok_or("the call has no destination")?,
@@ -54,6 +53,25 @@ pub fn aim<'a>(call: &Call, world: &'a World, namespace: &str) -> Result<Aim<'a>
         to,
         server_first: port.is_some_and(Port::server_first),
     })
+}
+
+fn scheme(call: &Call) -> &'static str {
+    match call.port.protocol.as_deref() {
+        Some("HTTPS") => "https",
+        Some("TCP") => "tcp",
+        _ => "http",
+    }
+}
+
+/// Where a call of the client outside the cluster goes.
+///
+/// # Errors
+/// A port that the gateway lacks.
+pub fn aim_at<'a>(ingress: &Ingress, call: &Call) -> Result<Aim<'a>, String> {
+    let scheme = call.scheme.clone().unwrap_or_else(|| scheme(call).to_owned());
+    let port = call.port.number.unwrap_or(if scheme == "https" { 443 } else { 80 });
+    let address = ingress.address(port).ok_or_else(|| format!("the ingress gateway has no port {port}"))?;
+    Ok(Aim { scheme, address: address.ip().to_string(), port: Some(address.port()), to: None, server_first: false })
 }
 
 /// The request that has the source make the call.
@@ -77,6 +95,8 @@ pub fn request(call: &Call, aim: &Aim<'_>) -> ForwardEchoRequest {
         http2: call.http2,
         follow_redirects: call.follow_redirects,
         server_first: aim.server_first,
+        server_name: call.tls.server_name.clone(),
+        alpn: call.tls.alpn.clone().map(|value| Alpn { value }),
         expected_response: call.expect.response_starts_with.clone(),
         ..ForwardEchoRequest::default()
     }

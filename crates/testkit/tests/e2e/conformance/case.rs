@@ -19,6 +19,7 @@ pub struct Case {
 
 /// One call, made `count` times.
 #[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Call {
     pub from: String,
     #[serde(default)]
@@ -50,6 +51,8 @@ pub struct Call {
     #[serde(default)]
     pub timeout_seconds: Option<f64>,
     #[serde(default)]
+    pub tls: Tls,
+    #[serde(default)]
     pub destination_labels: BTreeMap<String, String>,
     pub expect: Expect,
 }
@@ -63,6 +66,15 @@ pub struct PortOfCall {
     pub number: Option<u16>,
     #[serde(default)]
     pub protocol: Option<String>,
+}
+
+/// What a call asks for in its TLS handshake, where that differs from what its scheme and host say.
+#[derive(Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    pub server_name: String,
+    /// The protocols to offer.
+    pub alpn: Option<Vec<String>>,
 }
 
 /// Fills the placeholders of a case: `names` first, then addresses of the world.

@@ -1,7 +1,7 @@
 //! Istio's behaviour as data, end to end: every call is made by a workload of a real mesh.
 //!
 //! Cases for any pair of workloads run for two pairs each, always the same ones; `LATEEN_CONFORMANCE_PAIRS` sets
-//! another number, or `all`.
+//! another number, or `all`. `LATEEN_CONFORMANCE_CASES` runs only the cases whose ids hold it.
 
 mod call;
 mod case;

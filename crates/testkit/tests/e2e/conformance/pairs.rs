@@ -16,7 +16,9 @@ pub fn of(case: &Value, world: &World, namespace: &str) -> Vec<BTreeMap<String, 
     let candidates = |filter: &str| -> Vec<&Workload> {
         world.of_namespace(namespace).filter(|workload| passes(&case[filter], workload)).collect()
     };
-    let (sources, destinations) = (candidates("from_filter"), candidates("to_filter"));
+    let (sources, mut destinations) = (candidates("from_filter"), candidates("to_filter"));
+    let ports = ports_of_destination(&case["config"]);
+    destinations.retain(|workload| ports.iter().all(|port| workload.has_service_port(*port)));
     let mut pairs: Vec<_> = sources
         .iter()
         .flat_map(|source| destinations.iter().map(move |destination| (*source, *destination)))
@@ -26,6 +28,19 @@ pub fn of(case: &Value, world: &World, namespace: &str) -> Vec<BTreeMap<String, 
     pairs.sort_by_key(|(source, destination)| mix(&format!("{id} {} {}", source.name, destination.name)));
     pairs.truncate(wanted());
     pairs.into_iter().map(|(source, destination)| names(source, destination, &destinations)).collect()
+}
+
+/// The ports of `${dst}` that routes lead to: those of a headless Service have other numbers.
+fn ports_of_destination(config: &Value) -> Vec<u64> {
+    match config {
+        Value::Array(items) => items.iter().flat_map(ports_of_destination).collect(),
+        Value::Object(map) => {
+            let is_destination = map.get("host").and_then(Value::as_str).is_some_and(|host| host.starts_with("${dst}"));
+            let own = map.get("port").filter(|_| is_destination).and_then(|port| port["number"].as_u64());
+            own.into_iter().chain(map.values().flat_map(ports_of_destination)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 fn wanted() -> usize {

@@ -8,12 +8,13 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use lateen_images::echo::api::ForwardEchoRequest;
 use lateen_testkit::cluster::eventually;
-use lateen_testkit::conformance::{Expected, Score};
-use lateen_testkit::world::{Kind, Source, Workload, World};
+use lateen_testkit::conformance::{Expected, Score, is_asked_for};
+use lateen_testkit::world::{Ingress, Kind, Source, Workload, World};
 use serde_json::{Value, json};
 
+use super::call::{self, INGRESS_CLIENT};
 use super::case::{Call, Case, fill};
-use super::{call, pairs};
+use super::pairs;
 
 /// How long a proxy may take to learn of a change.
 const LEARN: Duration = Duration::from_secs(30);
@@ -23,6 +24,9 @@ const SETTLE: Duration = Duration::from_millis(100);
 /// How long a call is repeated that does not bring what it should.
 const PATIENCE: Duration = Duration::from_secs(6);
 
+/// What the source says of a name that its TLS library does not let it ask for.
+const UNSENDABLE: &str = "can't be the name of a server";
+
 /// The state of a run.
 pub struct Runner<'a> {
     group: &'static str,
@@ -30,6 +34,9 @@ pub struct Runner<'a> {
     namespace: &'static str,
     external: &'static str,
     sources: BTreeMap<String, Source>,
+    ingress: Option<Ingress>,
+    /// What stands for a certificate of the ingress gateway and its key.
+    certificate: [(&'static str, String); 2],
     expected: Expected,
     /// What is applied; nothing was yet where it is absent.
     active: Option<Vec<Value>>,
@@ -44,7 +51,7 @@ type Outcomes = Vec<Result<(), String>>;
 
 impl<'a> Runner<'a> {
     /// # Errors
-    /// When the list of expected failures can't be read.
+    /// When the list of expected failures can't be read, or no certificate can be made.
     pub fn new(
         group: &'static str,
         world: &'a World,
@@ -52,12 +59,16 @@ impl<'a> Runner<'a> {
         external: &'static str,
     ) -> anyhow::Result<Self> {
         let expected = Expected::of_group(group)?;
+        let made = rcgen::generate_simple_self_signed(["ingress.test".to_owned()])?;
+        let certificate = [("cert.ingress", made.cert.pem()), ("key.ingress", made.signing_key.serialize_pem())];
         Ok(Self {
             group,
             world,
             namespace,
             external,
             sources: BTreeMap::new(),
+            ingress: None,
+            certificate,
             expected,
             active: None,
             changes: 0,
@@ -70,7 +81,7 @@ impl<'a> Runner<'a> {
     /// # Errors
     /// Failures that are not expected, and successes that are not.
     pub fn run(mut self, mut cases: Vec<Value>) -> anyhow::Result<()> {
-        cases.retain(|case| case["known_issue"].is_null());
+        cases.retain(|case| case["known_issue"].is_null() && is_asked_for(case["id"].as_str().unwrap_or_default()));
         // Cases with the same configuration follow each other, so that it is applied once.
         cases.sort_by_key(|case| case["config"].to_string());
         let mut score = Score::new(self.group);
@@ -91,7 +102,8 @@ impl<'a> Runner<'a> {
             let pair = names.get("src").zip(names.get("dst")).map(|(from, to)| format!("{from} to {to}: "));
             names.insert("ns".into(), self.namespace.into());
             names.insert("external_ns".into(), self.external.into());
-            names.extend(World::authorities().into_iter().map(|(name, value)| (name.to_owned(), value)));
+            let further = World::authorities().into_iter().chain(self.certificate.clone());
+            names.extend(further.map(|(name, value)| (name.to_owned(), value)));
             let of_pair = match fill(case, &names, self.world) {
                 Ok(case) => self.filled(&case)?,
                 Err(reason) => vec![Err(reason); calls],
@@ -106,10 +118,6 @@ impl<'a> Runner<'a> {
     }
 
     fn filled(&mut self, case: &Case) -> anyhow::Result<Outcomes> {
-        // A client outside needs a way in; until there is one its calls fail, also those that should.
-        if case.calls.iter().all(|call| call.from == "ingress-client") {
-            return Ok(vec![Err("there is no ingress gateway to call".into()); case.calls.len()]);
-        }
         if let Err(reason) = self.activate(&case.config) {
             return Ok(vec![Err(format!("the configuration is refused: {reason:#}")); case.calls.len()]);
         }
@@ -169,6 +177,11 @@ impl<'a> Runner<'a> {
         let names: BTreeSet<String> = named.flatten().filter(|name| !self.informed.contains(*name)).cloned().collect();
         let url = format!("dns://marker-{}.test.", self.changes);
         for name in names {
+            if name == INGRESS_CLIENT {
+                self.inform_ingress()?;
+                self.informed.insert(name);
+                continue;
+            }
             let (workload, namespace) = call::split(&name, self.namespace);
             let has_proxy = |workload: &Workload| workload.kind != Kind::Naked;
             if self.world.find(workload, namespace).is_some_and(has_proxy) {
@@ -180,6 +193,25 @@ impl<'a> Runner<'a> {
         }
         std::thread::sleep(SETTLE);
         Ok(())
+    }
+
+    /// Waits until the ingress gateway has heard of the last change.
+    fn inform_ingress(&mut self) -> anyhow::Result<()> {
+        let marker = format!("marker-{}.test", self.changes);
+        let ingress = self.ingress()?;
+        let knows = || {
+            anyhow::ensure!(ingress.clusters()?.contains(&marker), "no cluster of {marker}");
+            Ok(())
+        };
+        eventually(LEARN, knows).context("the ingress gateway")
+    }
+
+    fn ingress(&mut self) -> anyhow::Result<&Ingress> {
+        let ingress = match self.ingress.take() {
+            Some(ingress) => ingress,
+            None => self.world.ingress()?,
+        };
+        Ok(self.ingress.insert(ingress))
     }
 
     /// `kubectl ARGS` with the objects; once more where the API server could not ask who has to agree.
@@ -214,9 +246,6 @@ impl<'a> Runner<'a> {
     }
 
     fn call(&mut self, call: &Call, id: &str) -> Result<(), String> {
-        if call.from == "ingress-client" {
-            return Err("there is no ingress gateway to call".into());
-        }
         self.label(call, true).map_err(|error| format!("{error:#}"))?;
         // What is expected to fail does not get the time to recover.
         let patience = if self.expected.covers(id) { Duration::ZERO } else { PATIENCE };
@@ -234,10 +263,19 @@ impl<'a> Runner<'a> {
     }
 
     fn attempt(&mut self, call: &Call) -> Result<(), String> {
-        let aim = call::aim(call, self.world, self.namespace)?;
+        let aim = match call.from.as_str() {
+            INGRESS_CLIENT => call::aim_at(self.ingress().map_err(|error| format!("{error:#}"))?, call)?,
+            _ => call::aim(call, self.world, self.namespace)?,
+        };
         let request = call::request(call, &aim);
         let source = self.source(&call.from).map_err(|error| format!("{error:#}"))?;
         let outcome = source.call(&request).map_err(|error| format!("{error:#}"));
+        // That nothing is sent says nothing about who would receive it.
+        if let Err(reason) = &outcome
+            && reason.contains(UNSENDABLE)
+        {
+            return Err(format!("the call can't be made: {reason}"));
+        }
         call.expect.check(&aim.scheme, &outcome).map_err(|reason| match outcome {
             Err(error) if !reason.contains(&error) => format!("{} from {}: {reason}: {error}", request.url, call.from),
             _ => format!("{} from {}: {reason}", request.url, call.from),
@@ -247,7 +285,10 @@ impl<'a> Runner<'a> {
     fn source(&mut self, name: &str) -> anyhow::Result<&Source> {
         if !self.sources.contains_key(name) {
             let (workload, namespace) = call::split(name, self.namespace);
-            let source = self.world.source(workload, namespace)?;
+            let source = match name {
+                INGRESS_CLIENT => Source::outside()?,
+                _ => self.world.source(workload, namespace)?,
+            };
             self.sources.insert(name.to_owned(), source);
         }
         self.sources.get(name).context("a source")
