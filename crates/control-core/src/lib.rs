@@ -1,5 +1,6 @@
 //! The control plane's pure core: resources in, a snapshot and xDS out. No I/O, clock, environment or randomness.
 
+mod claims;
 pub mod gateway_api;
 pub mod inject;
 pub mod install;

@@ -31,9 +31,17 @@ fn the_field_is_named() {
         (json!({ "retries": { "attempts": -1 } }), "spec.http[0].retries.attempts"),
         (json!({ "fault": { "abort": { "httpStatus": 9000 } } }), "spec.http[0].fault.abort.httpStatus"),
         (json!({ "headers": { "request": { "set": { "": "x" } } } }), "spec.http[0].headers.request.set[]"),
+        (
+            json!({ "match": [{ "headers": { "@request.auth.claims.": { "exact": "x" } } }] }),
+            "spec.http[0].match[0].headers[@request.auth.claims.]",
+        ),
     ] {
         assert_eq!(errors("networking.istio.io", "VirtualService", route(extra)), [field]);
     }
+    let claims =
+        json!({ "@request.auth.claims.a.b": { "exact": "x" }, "@request.auth.claims[a][c.d]": { "prefix": "x" } });
+    let conditions = json!({ "match": [{ "headers": claims, "withoutHeaders": claims }] });
+    assert_eq!(errors("networking.istio.io", "VirtualService", route(conditions)), [""; 0]);
     assert_eq!(errors("networking.istio.io", "VirtualService", route(json!({}))), [""; 0]);
 }
 

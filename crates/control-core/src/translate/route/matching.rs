@@ -6,14 +6,12 @@ use lateen_api::istio as api;
 use lateen_mesh::labels;
 
 use super::select::applies_to_mesh;
+use crate::claims;
 use crate::resource::{Config, ROUTE_SEMANTICS};
 use crate::translate::authorization::{any_of_it, claim_matcher};
 use crate::translate::gateway::names_gateway;
 use crate::translate::scope::Scope;
 use crate::translate::wire::flag;
-
-/// Begins the names of claims among those of headers.
-const CLAIMS: &str = "@request.auth.claims";
 
 /// The way that requests come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,20 +79,15 @@ pub fn route_match(m: &api::HttpMatchRequest, segments: bool) -> proto::RouteMat
     }
 }
 
-/// `@request.auth.claims.a.b` and `@request.auth.claims[a][b]` are conditions on claims of the request's token.
+/// A condition on a claim of the request's token.
 fn claim(name: &str, condition: &api::StringMatch) -> Option<matcher::MetadataMatcher> {
-    let path =
-        name.get(..CLAIMS.len()).filter(|start| start.eq_ignore_ascii_case(CLAIMS)).map(|_| &name[CLAIMS.len()..])?;
-    let keys: Vec<&str> = match path.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        Some(inner) => inner.split("][").collect(),
-        None => path.strip_prefix('.')?.split('.').collect(),
-    };
+    let keys = claims::keys(name)?;
     let present = || matcher::StringMatcher {
         match_pattern: Some(matcher::string_matcher::MatchPattern::SafeRegex(regex(".+"))),
         ..Default::default()
     };
     let value = any_of_it(string_matcher(condition).unwrap_or_else(present));
-    keys.iter().all(|key| !key.is_empty()).then(|| claim_matcher(keys, value))
+    Some(claim_matcher(keys, value))
 }
 
 fn path(uri: Option<&api::StringMatch>, segments: bool) -> proto::route_match::PathSpecifier {

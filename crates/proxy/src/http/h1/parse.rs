@@ -20,8 +20,8 @@ pub enum HeadError {
     /// Too many headers, or too long ones.
     #[error("request head too large")]
     TooLarge,
-    /// HTTP/1.0 where it isn't accepted.
-    #[error("HTTP/1.0 is not accepted here: use HTTP/1.1")]
+    /// HTTP/1.0 with lines that not every server reads alike.
+    #[error("HTTP/1.0 with lines that end without carriage return is not accepted: use HTTP/1.1")]
     Http10,
     /// A coding other than chunked.
     #[error("transfer coding not supported: only chunked is")]
@@ -116,7 +116,8 @@ pub fn request(bytes: &mut [u8], max_headers: usize) -> Result<Option<Parts>, He
         parts.http10 = request.version == Some(0);
         parts
     };
-    strict_lines(&bytes[..parts.len])?;
+    // To clients of HTTP/1.0, which may be of another mind about lines, the version says more than how they end.
+    strict_lines(&bytes[..parts.len]).map_err(|error| if parts.http10 { HeadError::Http10 } else { error })?;
     parts.read_headers(bytes)?;
     if parts.http10 && parts.chunked {
         return Err(HeadError::Ambiguous("transfer-encoding in HTTP/1.0"));

@@ -40,6 +40,8 @@ pub struct Runner<'a> {
     expected: Expected,
     /// What is applied; nothing was yet where it is absent.
     active: Option<Vec<Value>>,
+    /// Why what is active was refused, if it was.
+    refused: Option<String>,
     /// How often the configuration has changed.
     changes: u32,
     /// The sources that know of the last change.
@@ -71,6 +73,7 @@ impl<'a> Runner<'a> {
             certificate,
             expected,
             active: None,
+            refused: None,
             changes: 0,
             informed: BTreeSet::new(),
         })
@@ -145,7 +148,7 @@ impl<'a> Runner<'a> {
     /// Makes `config` all that is active.
     fn activate(&mut self, config: &[Value]) -> anyhow::Result<()> {
         if self.active.as_deref() == Some(config) {
-            return Ok(());
+            return self.refused.clone().map_or(Ok(()), |reason| Err(anyhow::anyhow!(reason)));
         }
         let old = self.active.take().unwrap_or_default();
         self.feed(&["delete", "--ignore-not-found", "-f", "-"], &old)?;
@@ -155,6 +158,7 @@ impl<'a> Runner<'a> {
         self.informed.clear();
         let marker = self.marker();
         self.feed(&["apply", "-f", "-"], &[marker])?;
+        self.refused = applied.as_ref().err().map(|error| format!("{error:#}"));
         applied
     }
 

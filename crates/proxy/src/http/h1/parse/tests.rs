@@ -48,6 +48,11 @@ fn smuggling_is_refused() {
     assert!(parse("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n").is_err());
     assert!(parse("GET / HTTP/1.1 \r\nHost: a\r\n\r\n").is_err());
     assert!(parse("GET / HTTP/1.1\nHost: a\n\n").is_err());
+    assert_eq!(
+        parse("GET / HTTP/1.0\n\n").err(),
+        Some(HeadError::Http10),
+        "the version is what such clients can change"
+    );
 }
 
 #[test]
