@@ -35,7 +35,13 @@ pub fn cluster(name: &str, view: &ProxyView, snapshot: &Snapshot, reads: &mut Re
     let inbound = ports.get(&port)?;
     let mut cluster = base(name, snapshot);
     match &inbound.endpoint {
-        Some((to, at)) => local(&mut cluster, name, to, *at),
+        Some((to, at)) => {
+            local(&mut cluster, name, to, *at);
+            // The capture takes what is sent to the workload's own address for a client's, unless it comes from here.
+            if to.parse().is_ok_and(|to| view.addresses.contains(&to)) {
+                cluster.upstream_bind_config = Some(from_proxy(view));
+            }
+        }
         None if snapshot.mesh.inbound_to_localhost() => local(&mut cluster, name, "127.0.0.1", port),
         None => original(&mut cluster, view),
     }

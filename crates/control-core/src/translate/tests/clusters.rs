@@ -141,6 +141,26 @@ fn a_rule_for_connections_holds_at_the_servers_end_too() {
 }
 
 #[test]
+fn the_workloads_own_address_is_called_as_the_capture_lets_through() {
+    for (endpoint, to, bound) in [
+        ("127.0.0.1:9000", "127.0.0.1", false),
+        ("0.0.0.0:9000", "10.0.0.1", true),
+        (":9000", "10.0.0.1", true),
+        ("unix:///socket", "", false),
+    ] {
+        let mut objects = shop();
+        let ingress =
+            json!({"port": {"number": 9000, "protocol": "HTTP", "name": "http"}, "defaultEndpoint": endpoint});
+        objects.push(istio("Sidecar", "own", json!({"ingress": [ingress]})));
+        let cluster: Cluster = get("inbound|9000||", &sidecar(), &mesh(&objects)).expect("there");
+        let source = cluster.upstream_bind_config.and_then(|bind| bind.source_address).map(|source| source.address);
+        assert_eq!(source.as_deref(), bound.then_some("127.0.0.6"), "{endpoint}");
+        let sent = format!("{:?}", cluster.load_assignment);
+        assert!(sent.contains(&format!("address: {to:?}")) || to.is_empty(), "{endpoint}: {sent}");
+    }
+}
+
+#[test]
 fn subsets_have_the_endpoints_of_their_labels() {
     let mut objects = shop();
     let subsets = json!([{"name": "v1", "labels": {"version": "v1"}}, {"name": "v2", "labels": {"version": "v2"}}]);
