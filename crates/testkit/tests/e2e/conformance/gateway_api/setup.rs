@@ -54,7 +54,9 @@ fn certificates(kubectl: &Kubectl) -> anyhow::Result<()> {
     let (ca_key, ca) = (file("ca.key"), file("ca.crt"));
     certificate(&ca_key, &ca, &["-addext", "keyUsage=critical,keyCertSign"])?;
     let from = format!("--from-file=ca.crt={ca}");
-    kubectl.run(&["create", "configmap", "-n", "gateway-conformance-infra", "tls-checks-ca-certificate", &from])?;
+    for name in ["tls-checks-ca-certificate", "tls-validity-checks-ca-certificate"] {
+        kubectl.run(&["create", "configmap", "-n", "gateway-conformance-infra", name, &from])?;
+    }
     for (namespace, name, names) in CERTIFICATES {
         let (key, cert, names) = (file("key.pem"), file("cert.pem"), format!("subjectAltName={names}"));
         let leaf = "basicConstraints=critical,CA:FALSE";
