@@ -208,8 +208,13 @@ fn node_port(gateway: &Value, kubectl: &Kubectl) -> Result<u64, String> {
     let name = gateway_name(gateway);
     let service = get(kubectl, "service", &format!("{name}-istio"))?;
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    let named =
-        gateway.as_str().and_then(|text| text.split_once(" port ")).and_then(|(_, port)| port.parse::<u64>().ok());
+    let told = gateway.as_str().and_then(|text| text.split_once(" port ")).and_then(|(_, port)| port.parse().ok());
+    let named: Option<u64> = match gateway.pointer("/listeners/0") {
+        Some(listener) => get(kubectl, super::status::GATEWAY, &name)?["spec"]["listeners"]
+            .as_array()
+            .and_then(|all| all.iter().find(|one| one["name"] == *listener)?["port"].as_u64()),
+        None => told,
+    };
     let fits = |port: &&Value| named.map_or(port["port"] != 15021, |named| port["port"] == named);
     let found = ports.iter().find(fits).and_then(|port| port["nodePort"].as_u64());
     found.ok_or_else(|| format!("the Service of {name} has no such port: {ports:?}"))

@@ -8,7 +8,8 @@ use serde_json::Value;
 
 use super::get;
 
-const GATEWAY: &str = "gateways.gateway.networking.k8s.io";
+/// Gateways of the Gateway API, as kubectl tells them from those of Istio.
+pub const GATEWAY: &str = "gateways.gateway.networking.k8s.io";
 
 /// The steps that are carried out here.
 pub const CHECKS: [&str; 26] = [
