@@ -88,7 +88,7 @@ pub fn check(check: &str, step: &Value, kubectl: &Kubectl, kinds: &BTreeMap<Stri
         "tls_route_must_have_condition" => route(kubectl, "tlsroute", text("route"), &gateway(), &step["condition"]),
         "tcp_route_must_have_condition" => route(kubectl, "tcproute", text("route"), &gateway(), &step["condition"]),
         "http_route_must_have_latest_conditions" => {
-            let object = get(kubectl, "httproute", text("route"))?;
+            let object = get(kubectl, "httproute", text("r"))?;
             (0..items(&object["status"]["parents"]).len())
                 .try_for_each(|n| latest(&object, &format!("/status/parents/{n}/conditions")))
         }
