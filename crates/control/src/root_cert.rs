@@ -24,8 +24,14 @@ const SKIPPED: [&str; 3] = ["kube-node-lease", "kube-public", "local-path-storag
 const RETRY: Duration = Duration::from_millis(500);
 
 /// Writes what is trusted into the namespaces whose names arrive, and again when it changes and wherever another changes
-/// or deletes it. Ends with the sender of names.
-pub async fn distribute(client: Client, mut ca: watch::Receiver<Active>, mut namespaces: mpsc::Receiver<String>) {
+/// or deletes it. What is there is replaced only by the istiod that leads: two that don't trust the same for a moment
+/// would replace each other's without end. Ends with the sender of names.
+pub async fn distribute(
+    client: Client,
+    mut ca: watch::Receiver<Active>,
+    mut leads: watch::Receiver<bool>,
+    mut namespaces: mpsc::Receiver<String>,
+) {
     let maps: Api<ConfigMap> = Api::all(client.clone());
     let selected = watcher::Config::default().fields(&format!("metadata.name={NAME}"));
     let mut events = std::pin::pin!(watcher::watcher(maps, selected).default_backoff());
@@ -46,12 +52,18 @@ pub async fn distribute(client: Client, mut ca: watch::Receiver<Active>, mut nam
                 data = content(&ca.borrow_and_update());
                 due.extend(known.iter().cloned());
             }
+            Ok(()) = leads.changed() => {
+                if *leads.borrow_and_update() {
+                    due.extend(known.iter().cloned());
+                }
+            }
             () = tokio::time::sleep(pause), if !due.is_empty() => {
                 let Some(namespace) = due.pop_first().filter(|name| !SKIPPED.contains(&name.as_str())) else {
                     continue;
                 };
                 pause = Duration::ZERO;
-                match write(&client, &namespace, &data).await {
+                let replaces = *leads.borrow();
+                match write(&client, &namespace, &data, replaces).await {
                     Err(error) if error_is(&error, 404) => drop(known.remove(&namespace)),
                     Err(error) if !error_is(&error, 403) => {
                         tracing::warn!(namespace, %error, "could not write the root certificate; trying again");
@@ -92,11 +104,11 @@ fn damaged(event: watcher::Result<watcher::Event<ConfigMap>>, data: &Data) -> Op
     }
 }
 
-async fn write(client: &Client, namespace: &str, data: &Data) -> Result<(), kube::Error> {
+async fn write(client: &Client, namespace: &str, data: &Data, replaces: bool) -> Result<(), kube::Error> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let wanted = config_map(namespace, data);
     match api.get_opt(NAME).await? {
-        Some(current) if current.data == wanted.data => Ok(()),
+        Some(current) if current.data == wanted.data || !replaces => Ok(()),
         Some(current) => {
             // Keys of before go.
             let gone = current.data.iter().flatten().map(|(key, _)| (key, None));

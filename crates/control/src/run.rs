@@ -172,17 +172,18 @@ impl Istiod {
         let mut background = JoinSet::new();
         let watches = source::watch_all(&client, &event_sender);
         background.spawn(keeper.run());
-        background.spawn(root_cert::distribute(client.clone(), self.ca.follow(), namespaces));
-        let servers = self.start(events, Some(namespace_sender), &mut background, &shutdown).await?;
-        background.spawn(webhook::keep_registered(client.clone(), self.ca.follow(), self.metrics.clone()));
         let Config { namespace, pod_name, .. } = &self.config;
         let (leads, election) = leader::elect(client.clone(), namespace, LEASE, pod_name, shutdown.clone());
+        let election = tokio::spawn(election);
+        background.spawn(root_cert::distribute(client.clone(), self.ca.follow(), leads.clone(), namespaces));
+        let servers = self.start(events, Some(namespace_sender), &mut background, &shutdown).await?;
+        let metrics = self.metrics.clone();
+        background.spawn(webhook::keep_registered(client.clone(), self.ca.follow(), leads.clone(), metrics));
         let published = || servers.published.clone();
         background.spawn(status::judge(published(), self.statuses.clone(), leads.clone()));
         background.spawn(gateways::report(published(), self.statuses.clone(), leads.clone()));
         background.spawn(gateways::deploy(client.clone(), published(), self.injection.clone(), leads.clone()));
         background.spawn(status::write(self.statuses.clone(), client, leads, self.metrics.clone()));
-        let election = tokio::spawn(election);
         tracing::info!(version = self.config.version, "istiod is serving");
         shutdown.cancelled().await;
         // Gives the Lease back, so that the next istiod need not wait for its end.

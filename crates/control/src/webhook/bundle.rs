@@ -21,11 +21,18 @@ use crate::metrics::{self, Metrics};
 /// Pause after a failed watch or patch.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Keeps both registrations pointing at a server that callers can verify, for ever.
-pub async fn keep_registered(client: Client, mut ca: watch::Receiver<Active>, metrics: Arc<Metrics>) {
+/// Keeps both registrations pointing at a server that callers can verify, for ever. What is there is replaced only by the
+/// istiod that leads.
+pub async fn keep_registered(
+    client: Client,
+    mut ca: watch::Receiver<Active>,
+    mut leads: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+) {
     loop {
         let bundle = STANDARD.encode(&*ca.borrow_and_update().roots);
-        let registrar = Registrar { client: client.clone(), bundle, metrics: metrics.clone() };
+        let replaces = *leads.borrow_and_update();
+        let registrar = Registrar { client: client.clone(), bundle, replaces, metrics: metrics.clone() };
         let injector = registrar.keep::<MutatingWebhookConfiguration>(INJECTOR_WEBHOOK, None);
         // Refusing while nobody answers would block all configuration; now that istiod answers,
         // letting broken configuration pass would be worse.
@@ -34,6 +41,7 @@ pub async fn keep_registered(client: Client, mut ca: watch::Receiver<Active>, me
             _ = futures::future::join(injector, validator) => return,
             // The registrations are read and written anew.
             changed = ca.changed() => if changed.is_err() { return },
+            changed = leads.changed() => if changed.is_err() { return },
         }
     }
 }
@@ -41,6 +49,7 @@ pub async fn keep_registered(client: Client, mut ca: watch::Receiver<Active>, me
 struct Registrar {
     client: Client,
     bundle: String,
+    replaces: bool,
     metrics: Arc<Metrics>,
 }
 
@@ -62,7 +71,11 @@ impl Registrar {
             if object.metadata.name.as_deref() != Some(name) {
                 continue;
             }
-            let Some(patch) = registration(&object.data["webhooks"], &self.bundle, policy) else {
+            let webhooks = &object.data["webhooks"];
+            if !self.replaces && has_bundle(webhooks) {
+                continue;
+            }
+            let Some(patch) = registration(webhooks, &self.bundle, policy) else {
                 continue;
             };
             self.patch(&api, name, &patch).await;
@@ -81,6 +94,12 @@ impl Registrar {
             }
         }
     }
+}
+
+/// Whether callers of all webhooks know whom to trust.
+fn has_bundle(webhooks: &Value) -> bool {
+    let mut all = webhooks.as_array().into_iter().flatten();
+    all.all(|webhook| webhook["clientConfig"]["caBundle"].as_str().is_some_and(|bundle| !bundle.is_empty()))
 }
 
 /// The merge patch that makes all webhooks as they have to be; `None` if they are.
@@ -107,5 +126,6 @@ mod tests {
         assert_eq!(webhook["clientConfig"], json!({ "service": {}, "caBundle": "CA" }));
         assert_eq!((&webhook["name"], &webhook["failurePolicy"]), (&json!("a"), &json!("Fail")));
         assert_eq!(registration(&patch["webhooks"], "CA", Some("Fail")), None);
+        assert!(has_bundle(&patch["webhooks"]) && !has_bundle(&stale));
     }
 }
