@@ -1,8 +1,8 @@
-//! Gives back the pages of code that only starting up needed.
+//! Gives back the pages of code that only starting up, or taking new configuration, needed.
 //!
-//! The kernel maps program files in runs of pages around each one that is touched, and keeps them mapped. Starting
-//! touches much that an idle proxy never runs again; what it does need comes back from the page cache at the first
-//! touch, for the cost of a minor fault.
+//! The kernel maps program files in runs of pages around each one that is touched, and keeps them mapped. Both touch
+//! much that requests never run; what they do need comes back from the page cache at the first touch, for the cost of a
+//! minor fault.
 //!
 //! This is the one module of the project with unsafe code: the system call has no safe form.
 #![allow(unsafe_code)]
@@ -15,23 +15,35 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::mman::{MmapAdvise, madvise};
+use tokio::time::timeout;
 
 use crate::readiness::Readiness;
+use crate::state::State;
 
-/// How long after readiness: the first requests and probes have made their way by then.
+/// How long nothing has to change: the first requests and probes have made their way by then.
 const SETTLED: Duration = Duration::from_secs(3);
+/// How long pages stay at least before they are given back again, however often something changes.
+const BETWEEN: Duration = Duration::from_secs(30);
 /// How often readiness is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// Waits until the proxy has started, then gives back what only that needed.
-pub async fn give_back_once_ready(readiness: Arc<Readiness>) {
+/// Gives back what only starting needed, once the proxy has started, and after each burst of new configuration what that
+/// needed. Runs for ever.
+pub async fn give_back_when_settled(readiness: Arc<Readiness>, state: Arc<State>) {
     while readiness.check().is_err() {
         tokio::time::sleep(LOOK).await;
     }
-    tokio::time::sleep(SETTLED).await;
-    match give_back() {
-        Ok(bytes) => tracing::debug!(bytes, "pages of program files given back"),
-        Err(error) => tracing::debug!(%error, "pages of program files stay"),
+    let mut seen = state.generation();
+    loop {
+        while let Ok(newer) = timeout(SETTLED, state.newer_than(seen)).await {
+            seen = newer;
+        }
+        match give_back() {
+            Ok(bytes) => tracing::debug!(bytes, "pages of program files given back"),
+            Err(error) => tracing::debug!(%error, "pages of program files stay"),
+        }
+        tokio::time::sleep(BETWEEN).await;
+        seen = state.newer_than(seen).await;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
@@ -90,7 +91,7 @@ impl Passage<'_> {
 }
 
 /// Serves a connection as a byte stream.
-pub async fn serve(conn: Conn, proxy: Arc<TcpProxy>, stream: Stream, mut inbuf: Inbuf) {
+pub async fn serve(conn: Rc<Conn>, proxy: Arc<TcpProxy>, stream: Stream, mut inbuf: Inbuf) {
     let tables = conn.worker.view.tables();
     let id = proxy.choose(conn.worker.random());
     let mut passage = Passage {

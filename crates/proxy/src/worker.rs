@@ -18,7 +18,7 @@ use crate::peer::{OwnMetadata, PeerCache};
 use crate::pool::Pools;
 use crate::record::Sink;
 use crate::state::{State, View};
-use crate::tls::TlsCache;
+use crate::tls::{Tickets, TlsCache};
 
 /// Where a connection was meant to go, by the client's and the own address; for tests without capture.
 pub type OriginalDst = Arc<dyn Fn(SocketAddr, SocketAddr) -> Option<SocketAddr> + Send + Sync>;
@@ -157,6 +157,7 @@ pub fn start(
     let count = if options.threads == 0 { cores } else { options.threads };
     let shared = Arc::new(Shared::default());
     let options = Arc::new(options);
+    let tickets = Arc::new(Tickets::default());
     let began = Instant::now();
     let mut threads = Vec::with_capacity(count);
     for id in 0..count {
@@ -164,6 +165,7 @@ pub fn start(
             id,
             state: state.clone(),
             certs: certs.clone(),
+            tickets: tickets.clone(),
             sink: sink.clone(),
             options: options.clone(),
             shared: shared.clone(),
@@ -179,6 +181,7 @@ struct Seed {
     id: usize,
     state: Arc<State>,
     certs: Arc<CertStore>,
+    tickets: Arc<Tickets>,
     sink: Arc<dyn Sink>,
     options: Arc<WorkerOptions>,
     shared: Arc<Shared>,
@@ -198,7 +201,7 @@ impl Seed {
         let worker = Rc::new(Worker {
             id: self.id,
             view: View::new(self.state.clone()),
-            tls: TlsCache::new(self.certs),
+            tls: TlsCache::new(self.certs, self.tickets),
             pools: Pools::default(),
             sink: self.sink,
             options: self.options,

@@ -66,7 +66,7 @@ impl Proxy {
         tokio::spawn(xds_client::run(discovery, node, self.configuration.clone(), self.stream.clone()));
         tokio::spawn(xds_client::resolve_names(self.configuration.clone()));
         let workers = self.start_workers()?;
-        tokio::spawn(pages::give_back_once_ready(self.readiness.clone()));
+        tokio::spawn(pages::give_back_when_settled(self.readiness.clone(), self.state.clone()));
         shutdown::serve_until_told(&self, workers).await?;
         self.telemetry.flush();
         Ok(())

@@ -146,7 +146,7 @@ fn xfcc(tls: &TlsInfo, details: ClientCertDetails) -> String {
     if let Some(local) = &tls.local {
         let _ = write!(text, "By={local};");
     }
-    let _ = write!(text, "Hash={}", tls.hash.as_deref().unwrap_or_default());
+    let _ = write!(text, "Hash={}", tls.hash().unwrap_or_default());
     let Some(peer) = &tls.peer else { return text };
     if let Some(certificate) = tls.encoded_certificate().filter(|_| details.cert) {
         let _ = write!(text, ";Cert=\"{certificate}\"");

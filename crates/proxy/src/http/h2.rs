@@ -24,7 +24,7 @@ use crate::listener::Conn;
 use crate::record::Protocol;
 
 /// Serves streams until the connection ends.
-pub async fn serve(conn: Conn, hcm: std::sync::Arc<Hcm>, io: Io) {
+pub async fn serve(conn: Rc<Conn>, hcm: std::sync::Arc<Hcm>, io: Io) {
     let (io, outlet) = gather(io);
     let handshake = h2::server::Builder::new()
         .initial_window_size(hcm.http2.stream_window.max(1 << 16))
@@ -35,7 +35,6 @@ pub async fn serve(conn: Conn, hcm: std::sync::Arc<Hcm>, io: Io) {
         .max_send_buffer_size(1 << 20)
         .handshake(io);
     let Ok(mut connection) = outlet.through(handshake).await else { return };
-    let conn = Rc::new(conn);
     let mut draining = false;
     let end = hcm.max_connection_duration.map(|limit| Instant::now() + limit);
     loop {

@@ -24,6 +24,7 @@ mod target;
 mod tee;
 pub mod timer;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use lateen_proxy_core::http::{Codec, Hcm};
@@ -36,7 +37,7 @@ use crate::listener::Conn;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves an HTTP connection.
-pub async fn serve(conn: Conn, hcm: Arc<Hcm>, stream: Stream, mut inbuf: Inbuf) {
+pub async fn serve(conn: Rc<Conn>, hcm: Arc<Hcm>, stream: Stream, mut inbuf: Inbuf) {
     let negotiated = conn.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
     let http2 = match hcm.codec {
         Codec::Http1 => false,
@@ -45,9 +46,9 @@ pub async fn serve(conn: Conn, hcm: Arc<Hcm>, stream: Stream, mut inbuf: Inbuf) 
         Codec::Auto => begins_http2(&stream, &mut inbuf).await,
     };
     if http2 {
-        h2::serve(conn, hcm, stream.into_io(inbuf.bytes())).await;
+        Box::pin(h2::serve(conn, hcm, stream.into_io(inbuf.bytes()))).await;
     } else {
-        h1::server::serve(&conn, &hcm, stream, inbuf).await;
+        h1::server::serve(&conn, &hcm, &stream, &mut inbuf).await;
     }
 }
 

@@ -39,10 +39,29 @@ pub async fn accept(worker: Rc<Worker>, name: Arc<str>, socket: TcpListener) {
     }
 }
 
+/// Serves one connection. Each stage is a future of its own on the heap: one that rests between requests holds no room for
+/// the others.
 async fn serve(worker: Rc<Worker>, bound: Arc<Listener>, stream: TcpStream, direct: SocketAddr) {
+    let Some((conn, stream, inbuf)) = Box::pin(admit(worker, bound, stream, direct)).await else { return };
+    match conn.chain.terminal.clone() {
+        Terminal::Http(hcm) => http::serve(conn, hcm, stream, inbuf).await,
+        Terminal::Tcp(proxy) => Box::pin(tcp::serve(conn, proxy, stream, inbuf)).await,
+        Terminal::Close(why) => {
+            tracing::debug!(listener = %conn.listener.name, remote = %conn.remote, %why, "connection closed");
+        }
+    }
+}
+
+/// Finds out what a connection is, and ends TLS on it; `None` when it isn't served.
+async fn admit(
+    worker: Rc<Worker>,
+    bound: Arc<Listener>,
+    stream: TcpStream,
+    direct: SocketAddr,
+) -> Option<(Rc<Conn>, Stream, Inbuf)> {
     let open = worker.opened();
     let _ = stream.set_nodelay(true);
-    let Ok(local) = stream.local_addr() else { return };
+    let local = stream.local_addr().ok()?;
     let destination = original(&worker, &bound, &stream, direct, local).unwrap_or(local);
     let tables = worker.view.tables();
     let listener = tables.by_destination(&bound, destination).clone();
@@ -53,36 +72,36 @@ async fn serve(worker: Rc<Worker>, bound: Arc<Listener>, stream: TcpStream, dire
         Ok(client) => client.unwrap_or(direct),
         Err(error) => {
             tracing::debug!(listener = %listener.name, %direct, %error, "connection dropped");
-            return;
+            return None;
         }
     };
     let sniffed = match sniff(&stream, &mut inbuf, &listener.sniff, destination.port()).await {
         Ok(sniffed) => sniffed,
         Err(error) => {
             tracing::debug!(listener = %listener.name, %remote, %error, "connection dropped");
-            return;
+            return None;
         }
     };
     let Some(chain) = chain(&listener, &sniffed, destination, (direct, remote)) else {
-        if inbuf.is_empty() && sniffed.ended {
-            return;
+        if !(inbuf.is_empty() && sniffed.ended) {
+            let flag = Flag::NoRouteFound;
+            tcp::refuse(&worker, &listener, &sniffed, destination, remote, flag, "filter_chain_not_found");
         }
-        tcp::refuse(&worker, &listener, &sniffed, destination, remote, Flag::NoRouteFound, "filter_chain_not_found");
-        return;
+        return None;
     };
     let sni = sniffed.server_name.as_deref().map(Arc::from);
-    let accepted = match secure(&worker, &chain, &sniffed, stream, inbuf).await {
-        Ok(accepted) => accepted,
+    match secure(&worker, &chain, &sniffed, stream, inbuf).await {
+        Ok((stream, inbuf, tls)) => {
+            let accepted = Accepted { worker, listener, chain, destination, remote, tls, sni, open };
+            Some((Rc::new(accepted.into()), stream, inbuf))
+        }
         Err(error) => {
             tracing::debug!(listener = %listener.name, %remote, %error, "connection dropped");
             let flag = Flag::DownstreamProtocolError;
             tcp::refuse(&worker, &listener, &sniffed, destination, remote, flag, &error.to_string());
-            return;
+            None
         }
-    };
-    let (stream, inbuf, tls) = accepted;
-    let accepted = Accepted { worker, listener, chain, destination, remote, tls, sni, open };
-    dispatch(accepted.into(), stream, inbuf).await;
+    }
 }
 
 /// Who the client is, where a load balancer in front says so.
@@ -138,12 +157,18 @@ async fn secure(
     Ok((Stream::from(io), Inbuf::default(), Some(info)))
 }
 
-async fn dispatch(conn: Conn, stream: Stream, inbuf: Inbuf) {
-    match conn.chain.terminal.clone() {
-        Terminal::Http(hcm) => http::serve(conn, hcm, stream, inbuf).await,
-        Terminal::Tcp(proxy) => tcp::serve(conn, proxy, stream, inbuf).await,
-        Terminal::Close(why) => {
-            tracing::debug!(listener = %conn.listener.name, remote = %conn.remote, %why, "connection closed");
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Room for one connection in the runtime's task, whatever it is doing; what it does for a while is on the heap.
+    fn task<F: Future, A, B, C, D>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn an_idle_connection_is_small() {
+        let size = task(serve);
+        assert!(size <= 2048, "{size} bytes for each connection");
     }
 }

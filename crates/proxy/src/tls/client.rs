@@ -64,7 +64,9 @@ impl TlsCache {
             .connect(name, io)
             .await
             .map_err(|error| TlsError::Handshake(error.to_string()))?;
-        let info = TlsInfo::new(stream.get_ref().1, self.local());
+        let connection = stream.get_ref().1;
+        let info = TlsInfo::new(connection, self.local());
+        info.check_expiry(connection, &tls.common.validation)?;
         Ok((Io::from(tokio_rustls::TlsStream::from(stream)), info))
     }
 }

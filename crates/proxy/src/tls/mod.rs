@@ -6,18 +6,21 @@ mod roots;
 mod server;
 #[cfg(test)]
 mod tests;
+mod tickets;
 mod verify;
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lateen_proxy_core::tls::{DownstreamTls, UpstreamTls};
+use lateen_proxy_core::tls::{DownstreamTls, UpstreamTls, Validation};
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, ServerConfig};
+use rustls::{ClientConfig, HandshakeKind, ServerConfig};
 
 use crate::certs::{CertStore, to_pem};
 
+pub use tickets::Tickets;
+use tickets::Settings;
 pub use verify::Names;
 
 /// Why there is no TLS connection.
@@ -53,10 +56,10 @@ pub struct TlsInfo {
     pub principal: Option<Arc<str>>,
     /// Names in the peer's certificate; `None` when it showed none.
     pub peer: Option<Names>,
-    /// SHA-256 of the peer's certificate, hexadecimal.
-    pub hash: Option<String>,
     /// The peer's certificate.
     certificate: Option<CertificateDer<'static>>,
+    /// Its SHA-256, hexadecimal.
+    hash: OnceCell<String>,
     /// The same as PEM, encoded for a header.
     encoded: OnceCell<String>,
     /// Negotiated protocol.
@@ -73,8 +76,8 @@ impl TlsInfo {
         let peer = certificate.map(|certificate| Names::of(certificate));
         Self {
             principal: peer.as_ref().and_then(Names::spiffe).map(Into::into),
-            hash: certificate.map(|certificate| hex(certificate)),
             certificate: certificate.map(|certificate| certificate.clone().into_owned()),
+            hash: OnceCell::new(),
             encoded: OnceCell::new(),
             peer,
             alpn: connection.alpn_protocol().map(|name| String::from_utf8_lossy(name).into()),
@@ -85,6 +88,26 @@ impl TlsInfo {
 }
 
 impl TlsInfo {
+    /// SHA-256 of the peer's certificate, hexadecimal; computed once.
+    pub fn hash(&self) -> Option<&str> {
+        let certificate = self.certificate.as_ref()?;
+        Some(self.hash.get_or_init(|| hex(certificate)))
+    }
+
+    /// Refuses a session that goes on although the peer's certificate has expired since: a chain is judged only once.
+    fn check_expiry(&self, connection: &rustls::CommonState, validation: &Validation) -> Result<(), TlsError> {
+        let judged = validation.roots.is_some() && !validation.accept_untrusted;
+        if !judged || connection.handshake_kind() != Some(HandshakeKind::Resumed) {
+            return Ok(());
+        }
+        let now = jiff::Timestamp::now().as_second();
+        if self.peer.as_ref().and_then(|names| names.not_after).is_some_and(|end| end < now) {
+            let cause = "the certificate that the peer's session began with has expired";
+            return Err(TlsError::Handshake(cause.to_owned()));
+        }
+        Ok(())
+    }
+
     /// The peer's certificate as PEM, with what a header can't hold encoded as in URLs; made once.
     pub fn encoded_certificate(&self) -> Option<&str> {
         let certificate = self.certificate.as_ref()?;
@@ -119,21 +142,22 @@ fn hex(certificate: &CertificateDer<'_>) -> String {
 /// Ready configurations of one worker, made anew when certificates change.
 pub struct TlsCache {
     certs: Arc<CertStore>,
+    tickets: Arc<Tickets>,
     made: RefCell<Made>,
 }
 
 #[derive(Default)]
 struct Made {
     generation: u64,
-    server: HashMap<(u64, Option<Arc<str>>), Arc<ServerConfig>>,
+    server: HashMap<Settings, Arc<ServerConfig>>,
     client: HashMap<(u64, Vec<Arc<str>>), Arc<ClientConfig>>,
     local: Option<Arc<str>>,
 }
 
 impl TlsCache {
-    /// Takes keys and roots from `certs`.
-    pub fn new(certs: Arc<CertStore>) -> Self {
-        Self { certs, made: RefCell::default() }
+    /// Takes keys and roots from `certs`, and shares `tickets` with other workers.
+    pub fn new(certs: Arc<CertStore>, tickets: Arc<Tickets>) -> Self {
+        Self { certs, tickets, made: RefCell::default() }
     }
 
     /// Forgets everything made from certificates that changed since.
@@ -158,7 +182,9 @@ impl TlsCache {
         if let Some(config) = self.made.borrow().server.get(&key) {
             return Ok(config.clone());
         }
-        let config = server::config(tls, key.1.as_deref(), &self.certs)?;
+        let tickets = self.tickets.of(self.made.borrow().generation, &key);
+        let tickets = tickets.map_err(|error| TlsError::Unusable(error.to_string()))?;
+        let config = server::config(tls, key.1.as_deref(), &self.certs, tickets)?;
         self.made.borrow_mut().server.insert(key, config.clone());
         Ok(config)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lateen_proxy_core::tls::DownstreamTls;
 use rustls::ServerConfig;
-use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert};
+use rustls::server::{ClientHello, NoClientAuth, ProducesTickets, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use tokio_rustls::TlsAcceptor;
 
@@ -19,7 +19,12 @@ use crate::io::Io;
 /// Longest handshake when the configuration sets no limit.
 const HANDSHAKE: Duration = Duration::from_secs(15);
 
-pub fn config(tls: &DownstreamTls, alpn: Option<&str>, certs: &CertStore) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn config(
+    tls: &DownstreamTls,
+    alpn: Option<&str>,
+    certs: &CertStore,
+    tickets: Arc<dyn ProducesTickets>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let certificates = certificates(&tls.common, certs)?;
     if certificates.is_empty() {
         return Err(TlsError::NoCertificate);
@@ -39,6 +44,8 @@ pub fn config(tls: &DownstreamTls, alpn: Option<&str>, certs: &CertStore) -> Res
     let mut config = builder.with_cert_resolver(Arc::new(ByScheme(certificates)));
     config.alpn_protocols = alpn.into_iter().map(|name| name.as_bytes().to_vec()).collect();
     config.send_half_rtt_data = true;
+    // One for each connection: a client that opens the next one uses it up and gets another.
+    (config.ticketer, config.send_tls13_tickets) = (tickets, 1);
     Ok(Arc::new(config))
 }
 
@@ -72,6 +79,7 @@ impl TlsCache {
             .map_err(|error| TlsError::Handshake(error.to_string()))?;
         let connection = stream.get_ref().1;
         let mut info = TlsInfo::new(connection, self.local());
+        info.check_expiry(connection, &tls.common.validation)?;
         info.sni = connection.server_name().map(Into::into);
         Ok((Io::from(tokio_rustls::TlsStream::from(stream)), info))
     }

@@ -28,6 +28,8 @@ pub struct Names {
     pub emails: Vec<String>,
     /// Subject.
     pub subject: String,
+    /// Until when the certificate is valid, in seconds of Unix time.
+    pub not_after: Option<i64>,
 }
 
 impl Names {
@@ -36,6 +38,7 @@ impl Names {
         let mut names = Self::default();
         let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return names };
         names.subject = parsed.subject().to_string();
+        names.not_after = Some(parsed.validity().not_after.timestamp());
         let Ok(Some(alternative)) = parsed.subject_alternative_name() else { return names };
         for name in &alternative.value.general_names {
             match name {

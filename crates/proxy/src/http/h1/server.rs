@@ -21,18 +21,20 @@ use crate::io::Stream;
 use crate::listener::Conn;
 use crate::record::Protocol;
 
+/// Room for the head of a response, and a small body with it.
+const HEAD: usize = 1024;
+
 /// Serves requests one after another until the connection ends.
-pub async fn serve(conn: &Conn, hcm: &Hcm, stream: Stream, mut inbuf: Inbuf) {
-    let mut out = Vec::new();
+pub async fn serve(conn: &Conn, hcm: &Hcm, stream: &Stream, inbuf: &mut Inbuf) {
     let mut timer = Timer::default();
     let mut served = 0u32;
     let opened = Instant::now();
     loop {
         let left = hcm.max_connection_duration.map(|limit| limit.saturating_sub(opened.elapsed()));
-        let request = match next(conn, hcm, &stream, &mut inbuf, left).await {
+        let request = match next(conn, hcm, stream, inbuf, left).await {
             Next::Request(request) => request,
             Next::Bad(error) => {
-                reject(conn, &stream, &error).await;
+                reject(conn, stream, &error).await;
                 return;
             }
             Next::End => return,
@@ -45,25 +47,21 @@ pub async fn serve(conn: &Conn, hcm: &Hcm, stream: Stream, mut inbuf: Inbuf) {
         let old = hcm.max_connection_duration.is_some_and(|limit| opened.elapsed() >= limit);
         let goes_on = current.is_some() && !conn.worker.is_draining() && !old && (limit == 0 || served < limit);
         let mut persistent = goes_on && request.parts.persistent();
-        one(conn, hcm, &stream, &mut inbuf, &mut out, &mut persistent, request, &mut timer).await;
+        // On the heap while it lasts: a connection that rests holds no room for a request under way.
+        Box::pin(one(conn, hcm, stream, inbuf, &mut persistent, request, &mut timer)).await;
         if !persistent {
             let _ = stream.shutdown().await;
-            linger(&stream, &mut inbuf).await;
+            linger(stream, inbuf).await;
             return;
-        }
-        if out.capacity() > SIZE {
-            out = Vec::new();
         }
     }
 }
 
-#[allow(clippy::too_many_arguments)]
 async fn one(
     conn: &Conn,
     hcm: &Hcm,
     stream: &Stream,
     inbuf: &mut Inbuf,
-    out: &mut Vec<u8>,
     persistent: &mut bool,
     mut request: Box<H1Request>,
     timer: &mut Timer,
@@ -73,7 +71,8 @@ async fn one(
     let framing = request.parts.request_framing();
     let mut body = Body::h1(stream, inbuf, framing);
     let http10 = request.parts.http10;
-    let mut reply = Reply::H1 { stream, out, http10, persistent, begun: false };
+    let mut out = Vec::with_capacity(HEAD);
+    let mut reply = Reply::H1 { stream, out: &mut out, http10, persistent, begun: false };
     let incoming = Incoming {
         head: request,
         protocol: if http10 { Protocol::Http10 } else { Protocol::Http11 },
