@@ -10,6 +10,7 @@ mod policies;
 mod services;
 mod sidecars;
 mod targets;
+mod virtual_services;
 mod visibility;
 
 pub use destination_rules::{DestinationRules, TrafficRule};
@@ -19,6 +20,7 @@ pub use policies::{Attached, Policies};
 pub use services::ServiceIndex;
 pub use sidecars::{EgressListener, EgressScope, Sidecars};
 pub use targets::ServiceTarget;
+pub use virtual_services::{VirtualServices, hosts};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -59,8 +61,8 @@ pub struct Snapshot {
     pub pods: Arc<BTreeMap<IpAddr, Arc<Pod>>>,
     /// Where nodes are.
     pub nodes: Arc<BTreeMap<String, Locality>>,
-    /// VirtualServices, oldest first, with the routes of their delegates.
-    pub virtual_services: Arc<Vec<Config<api::VirtualService>>>,
+    /// VirtualServices, with the routes of their delegates.
+    pub virtual_services: Arc<VirtualServices>,
     /// What is not in effect of VirtualServices that delegate, and why.
     pub delegation_findings: Arc<BTreeMap<Key, Vec<String>>>,
     /// VirtualServices without hosts, and those that delegate to each.

@@ -10,7 +10,8 @@ use super::proxies::{Group, Reach};
 use super::{Judge, Report};
 use crate::resource::{Config, Key, Kind, Resolution, Service};
 use crate::translate::gateway::{ServerHost, shared};
-use crate::translate::{Place, applies_to_mesh, destinations, hosts};
+use crate::snapshot::hosts;
+use crate::translate::{Place, applies_to_mesh, destinations};
 
 /// Domain of Kubernetes Services.
 const CLUSTER_SUFFIX: &str = ".svc.cluster.local";

@@ -11,6 +11,7 @@ use super::Store;
 use crate::gateway_api::{self, Cluster, Converted, Front, Objects};
 use crate::reads::{Changes, Fact};
 use crate::resource::{Config, Credential, GatewayApi, Key, Kind, Meta, Resource, TargetPort, services_of_entry};
+use crate::snapshot::VirtualServices;
 
 /// Domain of the cluster.
 const DOMAIN: &str = "cluster.local";
@@ -72,7 +73,8 @@ impl Store {
             changes.add(Fact::Gateways);
         }
         if old.virtual_services != new.virtual_services {
-            put_all(Arc::make_mut(&mut self.state.virtual_services), &old.virtual_services, &new.virtual_services);
+            let all = Arc::make_mut(&mut self.state.virtual_services);
+            put_virtual_services(all, &old.virtual_services, &new.virtual_services);
             changes.add(Fact::VirtualServices);
         }
         self.put_destination_rules(&old, &new, &mut changes);
@@ -199,4 +201,21 @@ fn put_all<T: Clone>(list: &mut Vec<Config<T>>, old: &[Config<T>], new: &[Config
     list.retain(|config| !gone.contains(&id(&config.meta)));
     list.extend(new.iter().cloned());
     list.sort_by(|a, b| a.meta.age_order().cmp(&b.meta.age_order()));
+}
+
+/// Puts `new` in place of `old`, touching only those that differ.
+fn put_virtual_services(
+    all: &mut VirtualServices,
+    old: &[Config<api::VirtualService>],
+    new: &[Config<api::VirtualService>],
+) {
+    let key = |meta: &Meta| Key::new(Kind::VirtualService, &meta.namespace, &meta.name);
+    let mut gone: BTreeMap<Key, &Config<api::VirtualService>> = old.iter().map(|vs| (key(&vs.meta), vs)).collect();
+    for vs in new {
+        let key = key(&vs.meta);
+        if gone.remove(&key).is_none_or(|before| before != vs) {
+            all.replace(&key, Some(vs.clone()));
+        }
+    }
+    gone.keys().for_each(|key| all.replace(key, None));
 }

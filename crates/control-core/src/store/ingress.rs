@@ -40,7 +40,7 @@ impl Store {
                     replace_by_age(Arc::make_mut(&mut state.gateways), &old, None);
                 }
                 Kind::VirtualService if gone(&old.namespace, &old.name, old.kind) => {
-                    replace_by_age(Arc::make_mut(&mut state.virtual_services), &old, None);
+                    Arc::make_mut(&mut state.virtual_services).replace(&old, None);
                 }
                 _ => {}
             }
@@ -51,7 +51,7 @@ impl Store {
         }
         for vs in services {
             let key = key(Kind::VirtualService, &vs.meta);
-            replace_by_age(Arc::make_mut(&mut state.virtual_services), &key, Some(vs));
+            Arc::make_mut(&mut state.virtual_services).replace(&key, Some(vs));
         }
         self.of_ingresses = made;
         changes.add(Fact::Gateways);

@@ -119,7 +119,7 @@ fn a_broken_object_harms_only_itself() {
     let changes = store.apply(Event::Apply(vs(json!(1))));
     assert_eq!(facts(&changes), [Fact::Declared], "only its own status tells of it");
     assert_eq!(changes.refused.len(), 1);
-    assert_eq!(store.snapshot().virtual_services[0].spec.http[0].timeout.as_deref(), Some("1s"));
+    assert_eq!(store.snapshot().virtual_services.iter().next().expect("one").spec.http[0].timeout.as_deref(), Some("1s"));
     store.apply(Event::Apply(vs(json!("2s"))));
     assert!(store.refused().is_empty());
 }
@@ -205,7 +205,8 @@ fn delegates_are_merged_whatever_comes_first() {
             assert!(!store.apply(event).is_empty());
         }
         let snapshot = store.snapshot();
-        let [only] = snapshot.virtual_services.as_slice() else { panic!("{:?}", snapshot.virtual_services) };
+        let all: Vec<_> = snapshot.virtual_services.iter().collect();
+        let [only] = all[..] else { panic!("{all:?}") };
         let found: Vec<_> = only.spec.http.iter().map(|r| r.route[0].destination.host.as_str()).collect();
         assert_eq!(found, ["cart.team.svc.cluster.local", "old.team.svc.cluster.local", "web"]);
         assert_eq!(only.spec.http[1].matches[0].uri.as_ref().and_then(|u| u.prefix.as_deref()), Some("/cart"));
@@ -215,7 +216,7 @@ fn delegates_are_merged_whatever_comes_first() {
 
         store.apply(cart("."));
         let snapshot = store.snapshot();
-        assert_eq!(snapshot.virtual_services[0].spec.http.len(), 1);
+        assert_eq!(snapshot.virtual_services.iter().next().expect("one").spec.http.len(), 1);
         store.apply(Event::Delete(Key::new(Kind::VirtualService, "team", "cart")));
         let snapshot = store.snapshot();
         let findings = &snapshot.delegation_findings[&Key::new(Kind::VirtualService, "default", "root")];

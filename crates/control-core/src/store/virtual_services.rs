@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use lateen_api::istio as api;
 
-use super::{Store, replace_by_age};
+use super::Store;
 use crate::reads::{Changes, Fact};
 use crate::resource::{Config, Key, Kind, Resource};
 use crate::snapshot::delegation::{self, Found};
@@ -82,7 +82,7 @@ impl Store {
             findings = merged.findings;
             merged.config
         });
-        replace_by_age(Arc::make_mut(&mut self.state.virtual_services), key, in_force);
+        Arc::make_mut(&mut self.state.virtual_services).replace(key, in_force);
         if findings.is_empty() && !self.state.delegation_findings.contains_key(key) {
             return;
         }

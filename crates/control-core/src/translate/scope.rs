@@ -7,10 +7,10 @@ use std::sync::Arc;
 use lateen_api::istio::SidecarOutboundMode;
 use lateen_mesh::Hostname;
 
-use super::route::{destinations, hosts, virtual_services};
+use super::route::{destinations, virtual_services};
 use crate::reads::{Fact, ReadSet};
 use crate::resource::{Registry, Service};
-use crate::snapshot::{EgressScope, Snapshot};
+use crate::snapshot::{EgressScope, Snapshot, hosts};
 use crate::view::ProxyView;
 
 /// Stands for all ports of a destination.

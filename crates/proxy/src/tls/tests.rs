@@ -85,7 +85,12 @@ fn client_config(common: CommonTls, certs: &CertStore) -> Arc<ClientConfig> {
 }
 
 fn server_config(common: CommonTls, certs: &CertStore) -> Arc<ServerConfig> {
-    server::config(&DownstreamTls { common, require_client_certificate: true }, None, certs).unwrap()
+    server_sharing(&Tickets::default(), common, certs)
+}
+
+fn server_sharing(tickets: &Tickets, common: CommonTls, certs: &CertStore) -> Arc<ServerConfig> {
+    let tickets = tickets.of(certs.generation(), &(common.id, None)).unwrap();
+    server::config(&DownstreamTls { common, require_client_certificate: true }, None, certs, tickets).unwrap()
 }
 
 /// A whole handshake, as far as it goes.
@@ -123,6 +128,19 @@ fn between_proxies_the_key_exchange_is_post_quantum_and_sessions_resume() {
 }
 
 #[test]
+fn a_session_goes_on_at_another_worker_until_certificates_change() {
+    let ca = Authority::new();
+    let (client, certs, tickets) = (client_config(mesh(), &ca.store("a", 1)), ca.store("b", 2), Tickets::default());
+    let [first, second] = [(); 2].map(|()| server_sharing(&tickets, mesh(), &certs));
+    handshake(&client, &first).unwrap();
+    let (again, _) = handshake(&client, &second).unwrap();
+    assert_eq!(again.handshake_kind(), Some(HandshakeKind::Resumed));
+    certs.replace_roots(ca.roots());
+    let (anew, _) = handshake(&client, &server_sharing(&tickets, mesh(), &certs)).unwrap();
+    assert_eq!(anew.handshake_kind(), Some(HandshakeKind::Full));
+}
+
+#[test]
 fn versions_ciphers_and_curves_are_as_configured() {
     let ca = Authority::new();
     let (a, b) = (ca.store("a", 1), ca.store("b", 2));
@@ -152,7 +170,8 @@ fn what_this_proxy_cannot_do_is_said() {
     let certs = ca.store("a", 1);
     let build = |common: CommonTls| {
         let tls = DownstreamTls { common, require_client_certificate: true };
-        server::config(&tls, None, &certs).unwrap_err().to_string()
+        let tickets = Tickets::default().of(1, &(1, None)).unwrap();
+        server::config(&tls, None, &certs, tickets).unwrap_err().to_string()
     };
     let error = build(CommonTls { ciphers: names(&["AES128-SHA"]), max: TlsVersion::V12, ..mesh() });
     assert!(error.contains("AES128-SHA"), "{error}");

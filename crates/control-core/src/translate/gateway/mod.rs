@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use lateen_api::istio as api;
 use lateen_mesh::Hostname;
 
-use super::route::hosts;
+use crate::snapshot::hosts;
 use super::scope::Scope;
 use crate::reads::{Fact, ReadSet};
 use crate::resource::Config;

@@ -15,7 +15,7 @@ pub use action::Rule;
 pub use destinations::{Place, destinations};
 pub use inbound::inbound_routes;
 pub use matching::Via;
-pub use select::{applies_to_mesh, destination_cluster, hosts, virtual_services, virtual_services_for};
+pub use select::{applies_to_mesh, destination_cluster, virtual_services, virtual_services_for};
 
 use lateen_api::envoy::envoy::config::route::v3 as proto;
 use lateen_mesh::Hostname;

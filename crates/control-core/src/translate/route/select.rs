@@ -16,17 +16,17 @@ pub fn applies_to_mesh(gateways: &[String]) -> bool {
 }
 
 /// The VirtualServices for calls from this proxy, oldest first.
-pub fn virtual_services<'a>(scope: &Scope<'a>) -> impl Iterator<Item = &'a Config<api::VirtualService>> {
-    let (snapshot, namespace) = (scope.snapshot, &scope.view.namespace);
-    snapshot.virtual_services.iter().filter(move |vs| {
-        applies_to_mesh(&vs.spec.gateways)
-            && snapshot.sees_virtual_service(namespace, &vs.meta.namespace, &vs.spec.export_to)
-    })
+pub fn virtual_services<'s, 'a>(
+    scope: &'s Scope<'a>,
+) -> impl Iterator<Item = &'a Config<api::VirtualService>> + use<'s, 'a> {
+    scope.snapshot.virtual_services.iter().filter(|vs| is_for(vs, scope))
 }
 
-/// The hosts of a VirtualService, completed.
-pub fn hosts(vs: &Config<api::VirtualService>) -> impl Iterator<Item = Hostname> {
-    vs.spec.hosts.iter().map(|h| Hostname::resolve(h, &vs.meta.namespace, "cluster.local"))
+/// Is it for calls from this proxy.
+fn is_for(vs: &Config<api::VirtualService>, scope: &Scope<'_>) -> bool {
+    let (snapshot, namespace) = (scope.snapshot, &scope.view.namespace);
+    applies_to_mesh(&vs.spec.gateways)
+        && snapshot.sees_virtual_service(namespace, &vs.meta.namespace, &vs.spec.export_to)
 }
 
 /// The VirtualServices for `host`, the one to ask first: of those in reach the one whose host is most specific, then the
@@ -37,14 +37,13 @@ pub fn virtual_services_for<'a>(
     scope: &Scope<'a>,
     wanted: impl Fn(&api::VirtualService) -> bool,
 ) -> Vec<&'a Config<api::VirtualService>> {
-    let mut found: Vec<(Hostname, bool, &Config<api::VirtualService>)> = Vec::new();
-    for vs in virtual_services(scope).filter(|vs| !is_of_gateway_api(vs) || wanted(&vs.spec)) {
-        for own in hosts(vs).filter(|h| h.covers(host)) {
-            let of_consumer = is_of_gateway_api(vs) && !is_of_producer(vs, host, scope);
-            let in_reach = scope.includes_host(&vs.meta.namespace, &own, None);
-            if in_reach && (!of_consumer || vs.meta.namespace == scope.view.namespace) {
-                found.push((own, !of_consumer, vs));
-            }
+    let mut found: Vec<(&Hostname, bool, &Config<api::VirtualService>)> = Vec::new();
+    let all = scope.snapshot.virtual_services.covering(host).filter(|(_, vs)| is_for(vs, scope));
+    for (own, vs) in all.filter(|(_, vs)| !is_of_gateway_api(vs) || wanted(&vs.spec)) {
+        let of_consumer = is_of_gateway_api(vs) && !is_of_producer(vs, host, scope);
+        let in_reach = scope.includes_host(&vs.meta.namespace, own, None);
+        if in_reach && (!of_consumer || vs.meta.namespace == scope.view.namespace) {
+            found.push((own, !of_consumer, vs));
         }
     }
     // The sort is stable: of equal ones the oldest stays first.

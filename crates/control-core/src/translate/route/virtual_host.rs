@@ -9,10 +9,11 @@ use lateen_mesh::Hostname;
 
 use super::action::{self, Rule};
 use super::matching::Via;
-use super::select::{hosts, virtual_services, virtual_services_for};
+use super::select::{virtual_services, virtual_services_for};
 use super::{domains, retry};
 use crate::reads::ReadSet;
 use crate::resource::{Config, Service};
+use crate::snapshot::hosts;
 use crate::translate::name::{self, ClusterName};
 use crate::translate::scope::Scope;
 
@@ -51,18 +52,19 @@ pub fn virtual_hosts(
     all
 }
 
-/// Hosts of VirtualServices that are no service of the mesh. They are served on the port of plain HTTP, and on those
-/// that the services they lead to have.
+/// Hosts of VirtualServices that are no service of the mesh. They are served on the port of plain HTTP.
 fn unserved<'a>(scope: &Scope<'a>, port: u16) -> Vec<(Hostname, &'a Config<api::VirtualService>)> {
+    if port != DEFAULT_HTTP_PORT {
+        return Vec::new();
+    }
+    let covers_service = |host: &Hostname| host.is_wildcard() && scope.snapshot.services.hosts().any(|h| host.covers(h));
+    let mut seen = BTreeSet::new();
     let mut found: Vec<(Hostname, &Config<api::VirtualService>)> = Vec::new();
     for vs in virtual_services(scope) {
         for host in hosts(vs) {
             let known = !scope.snapshot.services.of_host(&host).is_empty();
             let in_reach = scope.includes_host(&vs.meta.namespace, &host, Some(port));
-            let covers_service = || scope.snapshot.services.hosts().any(|h| host.is_wildcard() && host.covers(h));
-            let here = port == DEFAULT_HTTP_PORT && !covers_service();
-            let again = found.iter().any(|(h, _)| *h == host);
-            if !known && in_reach && here && !again && host.as_str() != "*" {
+            if !known && in_reach && !covers_service(&host) && host.as_str() != "*" && seen.insert(host.clone()) {
                 found.push((host, vs));
             }
         }
