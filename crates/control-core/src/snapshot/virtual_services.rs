@@ -60,7 +60,8 @@ impl VirtualServices {
         host: &'h Hostname,
     ) -> impl Iterator<Item = (&'a Hostname, &'a Config<api::VirtualService>)> + use<'a, 'h> {
         let same = self.by_host.get_key_value(host);
-        let wildcards = self.by_host.range::<str, _>(WILDCARDS).filter(move |(own, _)| own.covers(host) && *own != host);
+        let wildcards =
+            self.by_host.range::<str, _>(WILDCARDS).filter(move |(own, _)| own.covers(host) && *own != host);
         same.into_iter().chain(wildcards).flat_map(|(own, list)| list.iter().map(move |vs| (own, &**vs)))
     }
 }

@@ -9,8 +9,8 @@ use super::fault::{self, Fault};
 use super::proxies::{Group, Reach};
 use super::{Judge, Report};
 use crate::resource::{Config, Key, Kind, Resolution, Service};
-use crate::translate::gateway::{ServerHost, shared};
 use crate::snapshot::hosts;
+use crate::translate::gateway::{ServerHost, shared};
 use crate::translate::{Place, applies_to_mesh, destinations};
 
 /// Domain of Kubernetes Services.

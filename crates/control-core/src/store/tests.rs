@@ -119,7 +119,10 @@ fn a_broken_object_harms_only_itself() {
     let changes = store.apply(Event::Apply(vs(json!(1))));
     assert_eq!(facts(&changes), [Fact::Declared], "only its own status tells of it");
     assert_eq!(changes.refused.len(), 1);
-    assert_eq!(store.snapshot().virtual_services.iter().next().expect("one").spec.http[0].timeout.as_deref(), Some("1s"));
+    assert_eq!(
+        store.snapshot().virtual_services.iter().next().expect("one").spec.http[0].timeout.as_deref(),
+        Some("1s")
+    );
     store.apply(Event::Apply(vs(json!("2s"))));
     assert!(store.refused().is_empty());
 }

@@ -19,8 +19,8 @@ use rustls::{ClientConfig, HandshakeKind, ServerConfig};
 
 use crate::certs::{CertStore, to_pem};
 
-pub use tickets::Tickets;
 use tickets::Settings;
+pub use tickets::Tickets;
 pub use verify::Names;
 
 /// Why there is no TLS connection.

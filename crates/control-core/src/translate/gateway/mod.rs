@@ -17,11 +17,11 @@ use std::collections::BTreeSet;
 use lateen_api::istio as api;
 use lateen_mesh::Hostname;
 
-use crate::snapshot::hosts;
 use super::scope::Scope;
 use crate::reads::{Fact, ReadSet};
 use crate::resource::Config;
 use crate::snapshot::Snapshot;
+use crate::snapshot::hosts;
 use crate::view::ProxyView;
 use merge::Server;
 

@@ -57,7 +57,8 @@ fn unserved<'a>(scope: &Scope<'a>, port: u16) -> Vec<(Hostname, &'a Config<api::
     if port != DEFAULT_HTTP_PORT {
         return Vec::new();
     }
-    let covers_service = |host: &Hostname| host.is_wildcard() && scope.snapshot.services.hosts().any(|h| host.covers(h));
+    let covers_service =
+        |host: &Hostname| host.is_wildcard() && scope.snapshot.services.hosts().any(|h| host.covers(h));
     let mut seen = BTreeSet::new();
     let mut found: Vec<(Hostname, &Config<api::VirtualService>)> = Vec::new();
     for vs in virtual_services(scope) {
