@@ -104,6 +104,8 @@ fn pump_out(
                 sleep(QUIET).await;
             };
             let count = tokio::select! {
+                // What is there is passed on first, however late this task runs.
+                biased;
                 read = from.read(&mut buffer) => read.unwrap_or(0),
                 () = quiet => 0,
             };
