@@ -17,7 +17,7 @@ use crate::container::terminal::Terminal;
 /// How long we wait for more output after a process has ended; something it left behind may hold the output open.
 const QUIET: Duration = Duration::from_secs(2);
 /// How long a client may take to say how large its terminal is, so that the program finds it right.
-const FIRST_SIZE: Duration = Duration::from_millis(100);
+const FIRST_SIZE: Duration = Duration::from_millis(500);
 
 /// A task that ends with its owner.
 struct Pump(JoinHandle<()>);
