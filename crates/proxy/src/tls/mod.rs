@@ -85,9 +85,7 @@ impl TlsInfo {
             local,
         }
     }
-}
 
-impl TlsInfo {
     /// SHA-256 of the peer's certificate, hexadecimal; computed once.
     pub fn hash(&self) -> Option<&str> {
         let certificate = self.certificate.as_ref()?;

@@ -141,6 +141,25 @@ fn a_session_goes_on_at_another_worker_until_certificates_change() {
 }
 
 #[test]
+fn a_session_ends_with_the_certificate_that_it_began_with() {
+    let ca = Authority::new();
+    let (client, server) = (client_config(mesh(), &ca.store("a", 1)), server_config(mesh(), &ca.store("b", 2)));
+    let (_, full) = handshake(&client, &server).unwrap();
+    let (_, resumed) = handshake(&client, &server).unwrap();
+    let judge = |connection: &ServerConnection, not_after, validation: &Validation| {
+        let mut info = TlsInfo::new(connection, None);
+        info.peer.as_mut().unwrap().not_after = not_after;
+        info.check_expiry(connection, validation).is_ok()
+    };
+    let mesh = mesh().validation;
+    let real = TlsInfo::new(&resumed, None).peer.unwrap().not_after;
+    assert!(real.is_some() && judge(&resumed, real, &mesh));
+    assert!(!judge(&resumed, Some(0), &mesh), "expired since");
+    assert!(judge(&full, Some(0), &mesh), "the chain was judged just now");
+    assert!(judge(&resumed, Some(0), &Validation { accept_untrusted: true, ..mesh }), "nobody asked for a good one");
+}
+
+#[test]
 fn versions_ciphers_and_curves_are_as_configured() {
     let ca = Authority::new();
     let (a, b) = (ca.store("a", 1), ca.store("b", 2));
