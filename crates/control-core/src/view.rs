@@ -67,6 +67,27 @@ pub struct ProxyView {
 }
 
 impl ProxyView {
+    /// Lateen's proxy of a workload of which no more is known.
+    pub fn of(kind: ProxyKind, namespace: &str, labels: BTreeMap<String, String>) -> Self {
+        Self {
+            kind,
+            id: String::new(),
+            addresses: Vec::new(),
+            pod: String::new(),
+            namespace: namespace.to_owned(),
+            labels,
+            service_account: String::new(),
+            workload: String::new(),
+            locality: Locality::default(),
+            cluster: String::new(),
+            lateen: true,
+            dns_capture: false,
+            dns_auto_allocate: false,
+            http10: false,
+            own_topology: None,
+        }
+    }
+
     /// Reads the node that a proxy sent.
     pub fn from_node(node: &Node) -> Result<Self, BadNode> {
         let parts: Vec<&str> = node.id.split('~').collect();

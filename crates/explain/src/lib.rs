@@ -2,6 +2,8 @@
 //! Pure: configuration in, decision out, no socket.
 
 pub mod call;
+#[cfg(test)]
+mod fixtures;
 pub mod observed;
 pub mod outcome;
 pub mod strict;

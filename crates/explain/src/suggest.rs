@@ -215,17 +215,7 @@ fn denial(tables: &Tables, pod: &Pod, seen: &Seen, principal: &str, by: &Judge<'
 #[cfg(test)]
 mod tests {
     use super::*;
-    use lateen_proxy_core::jwt::{Algorithm, KeyMaterial, Signatures};
-
-    struct NoTokens;
-
-    impl Signatures for NoTokens {
-        fn verify(&self, _: Algorithm, _: &KeyMaterial, _: &[u8], _: &[u8]) -> bool {
-            false
-        }
-    }
-
-    const BY: Judge<'static> = Judge { signatures: &NoTokens, now: 0 };
+    use crate::fixtures::BY;
 
     fn pod(app: &str, ip: &str) -> Value {
         json!({

@@ -54,20 +54,12 @@ mod tests {
     use std::net::{IpAddr, Ipv4Addr};
 
     use lateen_api::discovery::Node;
-    use lateen_proxy_core::jwt::{Algorithm, KeyMaterial, Signatures};
     use serde_json::{Value, json};
 
     use super::*;
     use crate::call::{Call, Protection, Speaks, Way};
-    use crate::{Failure, Judge, explain, strict};
-
-    struct NoTokens;
-
-    impl Signatures for NoTokens {
-        fn verify(&self, _: Algorithm, _: &KeyMaterial, _: &[u8], _: &[u8]) -> bool {
-            false
-        }
-    }
+    use crate::fixtures::BY;
+    use crate::{Failure, explain, strict};
 
     fn object(version: &str, kind: &str, name: &str, spec: Value) -> Value {
         json!({"apiVersion": version, "kind": kind, "metadata": {"name": name, "namespace": "shop"}, "spec": spec})
@@ -122,7 +114,7 @@ mod tests {
                 alpn: None,
                 way: Way::Gateway,
             };
-            explain(&tables, &call, &Judge { signatures: &NoTokens, now: 0 }).failure
+            explain(&tables, &call, &BY).failure
         };
         assert_eq!(failure("public.com", "public.com"), None);
         assert_eq!(failure("public.com", "private.com"), Some(Failure::NoVirtualHost));

@@ -68,20 +68,10 @@ impl Proxies {
 
 fn view(pod: &Pod, kind: ProxyKind) -> ProxyView {
     ProxyView {
-        kind,
-        id: String::new(),
         addresses: pod.addresses.clone(),
         pod: pod.name.clone(),
-        namespace: pod.namespace.clone(),
-        labels: pod.labels.clone(),
         service_account: pod.service_account.clone(),
         workload: pod.workload.clone(),
-        locality: Default::default(),
-        cluster: String::new(),
-        lateen: true,
-        dns_capture: false,
-        dns_auto_allocate: false,
-        http10: false,
-        own_topology: None,
+        ..ProxyView::of(kind, &pod.namespace, pod.labels.clone())
     }
 }

@@ -75,7 +75,7 @@ fn imported(row: &Value) -> Result<(), String> {
     let namespace = row["namespace"].as_str().unwrap_or_default();
     let sidecar = sidecar(namespace, &json!({ "egress": [{ "hosts": entries }] }));
     let snapshot = snapshot(&[sidecar], &row["services"]);
-    let view = view(namespace, BTreeMap::new());
+    let view = ProxyView::of(ProxyKind::Sidecar, namespace, BTreeMap::new());
     let found = Scope::new(&view, &snapshot, &mut ReadSet::new()).services();
     let without_names = |seen: Seen| -> BTreeSet<_> { seen.into_iter().map(|(h, n, _, p)| (h, n, p)).collect() };
     same(without_names(seen(&found)), without_names(seen(&services(&row["expected"]))))
@@ -103,7 +103,7 @@ fn scope(row: &Value, fixture: &Value) -> Result<(), String> {
         objects.push(sidecar(namespace, &own["spec"]));
     }
     let labels = serde_json::from_value(own["metadata"]["labels"].clone()).unwrap_or_default();
-    let (snapshot, view) = (snapshot(&objects, &row["services"]), view(namespace, labels));
+    let (snapshot, view) = (snapshot(&objects, &row["services"]), ProxyView::of(ProxyKind::Sidecar, namespace, labels));
     let scope = Scope::new(&view, &snapshot, &mut ReadSet::new());
     same(seen(&scope.services()), seen(&services(&row["expected_services"])))?;
     if row["expected_dr"].is_null() {
@@ -126,26 +126,6 @@ fn snapshot(objects: &[Value], of: &Value) -> Snapshot {
     objects.iter().for_each(|object| drop(store.apply(Event::Apply(object.clone()))));
     let all = services(of).into_iter().collect();
     Snapshot { services: Arc::new(all), ..Snapshot::clone(&store.snapshot()) }
-}
-
-fn view(namespace: &str, labels: BTreeMap<String, String>) -> ProxyView {
-    ProxyView {
-        kind: ProxyKind::Sidecar,
-        id: String::new(),
-        addresses: Vec::new(),
-        pod: String::new(),
-        namespace: namespace.to_owned(),
-        labels,
-        service_account: String::new(),
-        workload: String::new(),
-        locality: Default::default(),
-        cluster: String::new(),
-        lateen: true,
-        dns_capture: false,
-        dns_auto_allocate: false,
-        http10: false,
-        own_topology: None,
-    }
 }
 
 fn seen(services: &[Arc<Service>]) -> Seen {
