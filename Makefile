@@ -3,7 +3,7 @@ SHELL := /bin/bash
 CARGO ?= cargo
 LATEEN := target/release/lateen
 
-.PHONY: help build demo down test unit fuzz e2e lint conformance bench-mesh bench-api bench bench-quick clean
+.PHONY: help build demo down test unit fuzz e2e lint conformance bench-mesh bench-api bench-control bench bench-quick clean
 
 help: ## what there is
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -57,6 +57,12 @@ bench-api: ## how fast and small the API server is
 	$(CARGO) build --release --package lateen-cli
 	$(CARGO) build --workspace --example api_figures
 	target/debug/examples/api_figures
+
+bench-control: ## how fast and small istiod is, with 1,000 proxies and Services
+	@scripts/setup.sh test
+	$(CARGO) build --release --package lateen-cli
+	$(CARGO) build --workspace --example control_figures
+	target/debug/examples/control_figures
 
 bench: ## race Lateen's sidecar against Envoy; figures go to docs/performance.md
 	@scripts/setup.sh bench

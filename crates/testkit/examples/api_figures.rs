@@ -84,23 +84,14 @@ impl Server {
 
     /// MiB of its whole process: API server, controllers, node agent, Services.
     fn resident(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).context("VmRSS")?;
-        Ok(line.split_whitespace().nth(1).context("VmRSS")?.parse::<f64>()? / 1024.0)
+        processes::resident(self.pid)
     }
 
     /// Seconds that something takes, and seconds of processor time that the server spends meanwhile.
     fn timed(&self, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<(f64, f64)> {
-        let (before, started) = (self.ticks()?, Instant::now());
+        let (before, started) = (processes::cpu(self.pid)?, Instant::now());
         work()?;
-        Ok((started.elapsed().as_secs_f64(), (self.ticks()? - before) / 100.0))
-    }
-
-    fn ticks(&self) -> anyhow::Result<f64> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid))?;
-        let (_, rest) = stat.rsplit_once(") ").context("stat")?;
-        let numbers = rest.split(' ').skip(11).take(2).map(str::parse::<f64>).collect::<Result<Vec<_>, _>>()?;
-        Ok(numbers.iter().sum())
+        Ok((started.elapsed().as_secs_f64(), processes::cpu(self.pid)? - before))
     }
 }
 

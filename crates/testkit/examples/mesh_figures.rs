@@ -108,20 +108,16 @@ fn fifty_pods(cluster: &Cluster) -> anyhow::Result<()> {
     })?;
     println!("50 pods with sidecars ready         {:>8.1} s", start.elapsed().as_secs_f64());
     std::thread::sleep(Duration::from_secs(10));
-    let (before, window) = (ticks(cluster)?, Duration::from_secs(10));
+    let (before, window) = (cpu(cluster)?, Duration::from_secs(10));
     std::thread::sleep(window);
-    let used = (ticks(cluster)? - before) as f64 / 100.0;
+    let used = cpu(cluster)? - before;
     println!("idle with 50 pods, of one core      {:>8.1} %", used / window.as_secs_f64() * 100.0);
     Ok(())
 }
 
-/// Processor time of the whole mesh so far, in clock ticks (1/100 s).
-fn ticks(cluster: &Cluster) -> anyhow::Result<u64> {
-    let mut sum = 0;
-    for process in processes::of_mesh(cluster.home())? {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid)).unwrap_or_default();
-        let fields: Vec<_> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
-        sum += fields.get(11..13).unwrap_or_default().iter().filter_map(|field| field.parse::<u64>().ok()).sum::<u64>();
-    }
-    Ok(sum)
+/// Processor time of the whole mesh so far, in seconds.
+fn cpu(cluster: &Cluster) -> anyhow::Result<f64> {
+    let mesh = processes::of_mesh(cluster.home())?;
+    // One that just ended counts no more.
+    Ok(mesh.iter().filter_map(|process| processes::cpu(process.pid).ok()).sum())
 }

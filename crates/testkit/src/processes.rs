@@ -66,6 +66,28 @@ pub fn kill(home: &Path, select: impl Fn(&Process) -> bool) -> anyhow::Result<()
     Ok(())
 }
 
+/// Processor time that a process used so far, in seconds, the kernel's work for it included; counted in steps of 10 ms.
+///
+/// # Errors
+/// When it is gone.
+pub fn cpu(pid: u32) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid}"))?;
+    let (_, rest) = stat.rsplit_once(") ").context("stat")?;
+    let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+    Ok(ticks / 100.0)
+}
+
+/// Resident memory of a process, in MiB.
+///
+/// # Errors
+/// When it is gone.
+pub fn resident(pid: u32) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).with_context(|| format!("process {pid}"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("VmRSS")?;
+    let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kib / 1024.0)
+}
+
 fn describe(pid: u32) -> Process {
     let read = |file: &str| {
         let bytes = std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use lateen_testkit::processes;
 
 /// The processes of one sidecar: the proxy, and the agent beside it where it has one.
@@ -42,18 +42,8 @@ impl Sidecar {
     /// # Errors
     /// When the sidecar is gone.
     pub fn cpu(&self) -> anyhow::Result<f64> {
-        let mut ticks = 0_u64;
-        for pid in &self.pids {
-            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).context("the sidecar is gone")?;
-            let fields: Vec<_> = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' ').collect()).unwrap_or_default();
-            ticks += fields
-                .get(11..13)
-                .unwrap_or_default()
-                .iter()
-                .filter_map(|field| field.parse::<u64>().ok())
-                .sum::<u64>();
-        }
-        Ok(ticks as f64 * 10_000.0)
+        let seconds: f64 = self.pids.iter().map(|pid| processes::cpu(*pid)).sum::<anyhow::Result<_>>()?;
+        Ok(seconds * 1e6)
     }
 
     /// Resident memory of the proxy alone, in MiB.
@@ -61,9 +51,6 @@ impl Sidecar {
     /// # Errors
     /// When the sidecar is gone.
     pub fn resident(&self) -> anyhow::Result<f64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.proxy)).context("the sidecar is gone")?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse()?;
-        Ok(kib / 1024.0)
+        processes::resident(self.proxy)
     }
 }
