@@ -66,6 +66,14 @@ pub struct Names {
     pub reads: ReadSet,
 }
 
+impl Names {
+    fn sorted((mut names, reads): (Vec<String>, ReadSet)) -> Self {
+        names.sort();
+        names.dedup();
+        Names { names, reads }
+    }
+}
+
 /// The part of a proxy that resources depend on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Projection {
@@ -95,17 +103,37 @@ pub enum Projection {
 /// Names of all resources of a type that `view` has. Routes and endpoints are asked for by name as listeners and
 /// clusters refer to them; the list is there for those who want to see all of them.
 pub fn names(type_url: &str, view: &ProxyView, snapshot: &Snapshot) -> Names {
-    let (mut names, reads) = match type_url {
+    Names::sorted(match type_url {
         type_url::LISTENER => listener::names(view, snapshot),
         type_url::CLUSTER => cluster::names(view, snapshot),
         type_url::ROUTE => route::names(view, snapshot),
         type_url::ENDPOINT => endpoint::names(view, snapshot),
         type_url::NAME_TABLE => (vec![type_url::NAME_TABLE.to_owned()], ReadSet::new()),
         _ => return Names::default(),
-    };
-    names.sort();
-    names.dedup();
-    Names { names, reads }
+    })
+}
+
+/// Of the [`names`] of a type those that `view` has in common with all whose calls have the same [`projection`]. What
+/// depends on the addresses of a single one is among them too: it makes no [`resource`] for that one.
+pub fn common_names(type_url: &str, view: &ProxyView, snapshot: &Snapshot) -> Names {
+    match type_url {
+        type_url::LISTENER if !view.is_sidecar() => Names::default(),
+        type_url::LISTENER => {
+            let anyone = ProxyView { addresses: Vec::new(), ..view.clone() };
+            Names::sorted(listener::names(&anyone, snapshot))
+        }
+        type_url::CLUSTER => Names::sorted(cluster::common_names(view, snapshot)),
+        _ => names(type_url, view, snapshot),
+    }
+}
+
+/// Of the [`names`] of a type those that are not among the [`common_names`].
+pub fn own_names(type_url: &str, view: &ProxyView, snapshot: &Snapshot) -> Names {
+    match type_url {
+        type_url::LISTENER if !view.is_sidecar() => names(type_url, view, snapshot),
+        type_url::CLUSTER => Names::sorted(cluster::own_names(view, snapshot)),
+        _ => Names::default(),
+    }
 }
 
 /// Makes one resource; `None` when the proxy has none of this name.

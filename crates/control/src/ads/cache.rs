@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use lateen_control_core::reads::ReadSet;
-use lateen_control_core::translate::Projection;
+use lateen_control_core::translate::{Names, Projection};
 use lateen_xds::server::Entry;
 use parking_lot::Mutex;
 
@@ -48,7 +48,18 @@ struct State {
     /// Publication for which the entries are known to be right, stale ones aside.
     version: u64,
     made: HashMap<Arc<str>, HashMap<Arc<str>, Cached>>,
+    lists: HashMap<Arc<str>, List>,
     steps: VecDeque<Step>,
+}
+
+/// Names of one type, sorted.
+pub(super) type NameList = Arc<[Arc<str>]>;
+
+/// A list of names and what it was made from.
+struct List {
+    names: NameList,
+    reads: ReadSet,
+    stale: bool,
 }
 
 struct Cached {
@@ -98,6 +109,23 @@ impl Cache {
         }
     }
 
+    /// The names of a type as of publication `version`, made by `make` where they aren't known. As long as they stay the
+    /// same, so does the list: a comparison of pointers tells.
+    pub(super) fn names(&self, type_url: &str, version: u64, make: impl FnOnce() -> Names) -> NameList {
+        if let Some(list) = self.state.lock().fresh_list(type_url, version) {
+            return list;
+        }
+        let Names { names, reads } = make();
+        let mut state = self.state.lock();
+        let known = state.lists.get(type_url).map(|list| list.names.clone());
+        let is_same = |list: &NameList| list.iter().map(|name| &**name).eq(names.iter().map(String::as_str));
+        let names = known.filter(is_same).unwrap_or_else(|| names.iter().map(|name| name.as_str().into()).collect());
+        if state.version == version {
+            state.lists.insert(type_url.into(), List { names: names.clone(), reads, stale: false });
+        }
+        names
+    }
+
     /// Keeps what was made for publication `version`, unless the cache is at another by now.
     pub(super) fn keep(&self, type_url: &str, entry: Entry, reads: ReadSet, version: u64) {
         let mut state = self.state.lock();
@@ -121,14 +149,23 @@ impl Cache {
 }
 
 impl State {
+    fn fresh_list(&self, type_url: &str, version: u64) -> Option<NameList> {
+        let list = self.lists.get(type_url).filter(|list| !list.stale && self.version == version)?;
+        Some(list.names.clone())
+    }
+
     fn step(&mut self, published: &Published) {
         let from = std::mem::replace(&mut self.version, published.version);
         let Some(changes) = published.changes_since(from) else {
             self.made.clear();
+            self.lists.clear();
             self.steps.clear();
             return;
         };
         let changes: Vec<_> = changes.collect();
+        for list in self.lists.values_mut() {
+            list.stale |= changes.iter().any(|changes| changes.touch(&list.reads));
+        }
         let mut stale = Vec::new();
         for (type_url, made) in &mut self.made {
             for (name, cached) in made.iter_mut().filter(|(_, cached)| !cached.stale) {
@@ -227,6 +264,29 @@ mod tests {
         assert!(matches!(cache.find("t", "a", 1), Lookup::Missing));
         keep(&cache, "a", 1);
         assert!(matches!(cache.find("t", "a", 0), Lookup::Missing));
+    }
+
+    #[test]
+    fn a_list_stays_itself_while_its_names_stay() {
+        let cache = Cache::default();
+        let names = |names: &[&str]| Names {
+            names: names.iter().map(ToString::to_string).collect(),
+            reads: [Fact::Service(Hostname::new("a"))].into_iter().collect(),
+        };
+        let unasked = || -> Names { panic!("it is known") };
+        let first = cache.names("t", 0, || names(&["a", "b"]));
+        assert!(Arc::ptr_eq(&first, &cache.names("t", 0, unasked)));
+        let one = next(&Published::first(Arc::default()), "c");
+        cache.advance(0, &one);
+        assert!(Arc::ptr_eq(&first, &cache.names("t", 1, unasked)), "nothing that it was made from changed");
+        let two = next(&one, "a");
+        cache.advance(1, &two);
+        assert!(Arc::ptr_eq(&first, &cache.names("t", 2, || names(&["a", "b"]))), "made anew, and the same");
+        let three = next(&two, "a");
+        cache.advance(2, &three);
+        assert_eq!(*cache.names("t", 3, || names(&["b"])), ["b".into()]);
+        assert_eq!(*cache.names("t", 2, || names(&["a", "b"])), ["a".into(), "b".into()], "for a proxy behind");
+        assert_eq!(*cache.names("t", 3, unasked), ["b".into()]);
     }
 
     #[test]

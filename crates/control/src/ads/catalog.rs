@@ -1,20 +1,20 @@
 //! The resources of one proxy, made or taken from the cache.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use lateen_api::discovery::Node;
 use lateen_api::envoy::google::protobuf::value::Kind;
 use lateen_api::type_url;
-use lateen_control_core::reads::{Fact, ReadSet};
+use lateen_control_core::reads::Fact;
 use lateen_control_core::snapshot::Snapshot;
-use lateen_control_core::translate::{self, Projection};
+use lateen_control_core::translate::{self, Names, Projection};
 use lateen_control_core::view::{ProxyKind, ProxyView};
 use lateen_mesh::SpiffeId;
 use lateen_xds::server::{Catalog, Entry, Session};
 use tonic::Status;
 
-use super::cache::{Cache, Caches, Lookup};
+use super::cache::{Cache, Caches, Lookup, NameList, ResourceId};
 use super::version;
 use crate::state::Published;
 
@@ -31,17 +31,19 @@ pub(super) struct Proxy {
     shared: Arc<Cache>,
     /// What only it has.
     own: Cache,
-    names: HashMap<String, Names>,
+    lists: HashMap<Arc<str>, Lists>,
+    /// Names in the lists that make no resource as yet; which state would change that isn't known.
+    absent: BTreeSet<ResourceId>,
     /// May it have credentials.
     secrets: bool,
     /// Who it has proven to be.
     identity: Option<SpiffeId>,
 }
 
-/// A list of names and what it was made from.
-struct Names {
-    names: Vec<Arc<str>>,
-    reads: ReadSet,
+/// The names that a proxy has of one type.
+struct Lists {
+    common: NameList,
+    own: Names,
 }
 
 impl Proxy {
@@ -63,7 +65,8 @@ impl Proxy {
             version: node_version(node),
             shared: caches.of(&caller),
             own: Cache::default(),
-            names: HashMap::new(),
+            lists: HashMap::new(),
+            absent: BTreeSet::new(),
             secrets: false,
             identity,
             caller,
@@ -108,14 +111,8 @@ impl Proxy {
             self.caller = caller(&self.view);
             self.shared = caches.of(&self.caller);
             self.own = Cache::default();
-            self.names.clear();
+            self.lists.clear();
             types.iter().for_each(|type_url| session.changed_all(type_url));
-        }
-        for type_url in &types {
-            if self.names_changed(type_url, from, published) {
-                self.names.remove(&**type_url);
-                session.changed_all(type_url);
-            }
         }
         if self.credentials_changed(from, published) {
             session.changed_all(type_url::SECRET);
@@ -129,6 +126,14 @@ impl Proxy {
                 }
                 None => types.iter().for_each(|type_url| session.changed_all(type_url)),
             }
+        }
+        for type_url in &types {
+            if self.names_changed(type_url, from, published) {
+                session.changed_all(type_url);
+            }
+        }
+        for (type_url, name) in std::mem::take(&mut self.absent) {
+            session.changed(&type_url, &name);
         }
     }
 
@@ -155,10 +160,26 @@ impl Proxy {
         changes.is_none_or(|mut changes| changes.any(|changes| changes.iter().any(own)))
     }
 
-    fn names_changed(&self, type_url: &str, from: u64, published: &Published) -> bool {
-        let Some(names) = self.names.get(type_url) else { return false };
-        let changes = published.changes_since(from);
-        changes.is_none_or(|mut changes| changes.any(|changes| changes.touch(&names.reads)))
+    /// Brings the lists of names of a type up to date; answers whether they changed.
+    fn names_changed(&mut self, type_url: &str, from: u64, published: &Published) -> bool {
+        let Some(known) = self.lists.get(type_url) else { return false };
+        let common = self.common_names(type_url, published);
+        let mut changed = !Arc::ptr_eq(&common, &known.common);
+        let touched = published.changes_since(from);
+        let touched = touched.is_none_or(|mut changes| changes.any(|changes| changes.touch(&known.own.reads)));
+        let own = touched.then(|| translate::own_names(type_url, &self.view, &published.snapshot));
+        let Some(known) = self.lists.get_mut(type_url) else { return false };
+        known.common = common;
+        if let Some(own) = own {
+            changed |= own.names != known.own.names;
+            known.own = own;
+        }
+        changed
+    }
+
+    fn common_names(&self, type_url: &str, published: &Published) -> NameList {
+        let make = || translate::common_names(type_url, &self.view, &published.snapshot);
+        self.shared.names(type_url, published.version, make)
     }
 }
 
@@ -201,14 +222,14 @@ impl Catalog for ProxyCatalog<'_> {
         if !WILDCARD.contains(&type_url) {
             return Vec::new();
         }
-        if let Some(names) = self.proxy.names.get(type_url) {
-            return names.names.clone();
+        if !self.proxy.lists.contains_key(type_url) {
+            let common = self.proxy.common_names(type_url, self.published);
+            let own = translate::own_names(type_url, &self.proxy.view, &self.published.snapshot);
+            self.proxy.lists.insert(type_url.into(), Lists { common, own });
         }
-        let found = translate::names(type_url, &self.proxy.view, &self.published.snapshot);
-        let names: Vec<Arc<str>> = found.names.into_iter().map(Arc::from).collect();
-        let known = Names { names: names.clone(), reads: found.reads };
-        self.proxy.names.insert(type_url.to_owned(), known);
-        names
+        let lists = self.proxy.lists.get(type_url);
+        let own = lists.iter().flat_map(|lists| &lists.own.names).map(|name| name.as_str().into());
+        lists.iter().flat_map(|lists| lists.common.iter()).cloned().chain(own).collect()
     }
 
     fn get(&mut self, type_url: &str, name: &str) -> Option<Entry> {
@@ -223,7 +244,11 @@ impl Catalog for ProxyCatalog<'_> {
                 Lookup::Missing => {}
             }
         }
-        self.make(type_url, name, previous)
+        let made = self.make(type_url, name, previous);
+        if made.is_none() && WILDCARD.contains(&type_url) {
+            self.proxy.absent.insert((type_url.into(), name.into()));
+        }
+        made
     }
 }
 

@@ -22,6 +22,22 @@ use crate::view::ProxyView;
 
 /// Names of all clusters of a proxy.
 pub fn names(view: &ProxyView, snapshot: &Snapshot) -> (Vec<String>, ReadSet) {
+    let (mut all, mut reads) = common_names(view, snapshot);
+    let (own, own_reads) = own_names(view, snapshot);
+    all.extend(own);
+    reads.extend(own_reads);
+    (all, reads)
+}
+
+/// Names of the clusters of the workload's own ports.
+pub fn own_names(view: &ProxyView, snapshot: &Snapshot) -> (Vec<String>, ReadSet) {
+    let mut reads = ReadSet::new();
+    let names = if view.is_sidecar() { inbound::names(view, snapshot, &mut reads) } else { Vec::new() };
+    (names, reads)
+}
+
+/// Names of all other clusters.
+pub fn common_names(view: &ProxyView, snapshot: &Snapshot) -> (Vec<String>, ReadSet) {
     let mut reads = ReadSet::new();
     let scope = Scope::new(view, snapshot, &mut reads);
     let mut all: Vec<String> =
@@ -30,7 +46,6 @@ pub fn names(view: &ProxyView, snapshot: &Snapshot) -> (Vec<String>, ReadSet) {
     if view.is_sidecar() {
         all.push(name::PASSTHROUGH.into());
         all.push(name::INBOUND_PASSTHROUGH.into());
-        all.extend(inbound::names(view, snapshot, &mut reads));
     }
     (all, reads)
 }

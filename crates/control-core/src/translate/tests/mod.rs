@@ -14,7 +14,7 @@ use lateen_api::google::protobuf::Any;
 use prost::{Message, Name};
 use serde_json::{Value, json};
 
-use super::{names, resource};
+use super::{common_names, names, own_names, resource};
 use crate::snapshot::Snapshot;
 use crate::store::{Event, Store};
 use crate::view::ProxyView;
@@ -107,4 +107,29 @@ fn equal_meshes_get_equal_resources() {
             assert_eq!(make(&one).map(|g| g.reads), make(&other).map(|g| g.reads), "{name}");
         }
     }
+}
+
+#[test]
+fn names_are_those_in_common_and_ones_own() {
+    use lateen_api::type_url;
+    let tcp = || json!({"name": "tcp", "port": 3306});
+    let mut objects = shop();
+    objects.push(service("db", "None", tcp()));
+    objects.extend(pod("db", "a", "10.0.0.8", tcp()));
+    objects.extend(pod("db", "b", "10.0.0.9", tcp()));
+    let mesh = mesh(&objects);
+    let at = |address: &str| ProxyView { addresses: vec![address.parse().expect("an address")], ..sidecar() };
+    let (caller, member) = (at("10.0.0.1"), at("10.0.0.9"));
+    for url in [type_url::LISTENER, type_url::CLUSTER, type_url::NAME_TABLE] {
+        let common = common_names(url, &caller, &mesh);
+        assert_eq!(common, common_names(url, &member, &mesh), "{url}");
+        for view in [&caller, &member] {
+            let all = common.names.iter().cloned().chain(own_names(url, view, &mesh).names);
+            let mut made: Vec<String> = all.filter(|name| resource(url, name, view, &mesh).is_some()).collect();
+            made.sort();
+            assert_eq!(made, list(url, view, &mesh), "{url}");
+        }
+    }
+    let listeners = common_names(type_url::LISTENER, &member, &mesh).names;
+    assert!(listeners.contains(&"10.0.0.9_3306".to_owned()), "others call it there: {listeners:?}");
 }
