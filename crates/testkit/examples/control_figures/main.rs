@@ -22,6 +22,12 @@ const ROUNDS: usize = 10;
 /// No push takes longer than this.
 const LIMIT: Duration = Duration::from_secs(300);
 
+/// Makes a change of its kind, another one for each round.
+type Change = fn(&Mesh, usize) -> anyhow::Result<()>;
+
+const CHANGES: [(&str, Change); 2] =
+    [("one endpoint changed", Mesh::change_endpoint), ("one VirtualService changed", Mesh::change_route)];
+
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.as_slice() {
@@ -59,15 +65,11 @@ fn one_round(mesh: &Mesh, istiod: u32, concerned: usize) -> anyhow::Result<()> {
     let wait = proxies.connect(PROXIES, LIMIT)?;
     spent.print("first push, from connecting to the last answer", &wait)?;
     println!("  istiod with them                             {:>8.1} MiB", processes::resident(istiod)?);
-    let changes: [(&str, &dyn Fn(usize) -> anyhow::Result<()>); 2] = [
-        ("one endpoint changed", &|round| mesh.change_endpoint(round)),
-        ("one VirtualService changed", &|round| mesh.change_route(round)),
-    ];
-    for (name, change) in changes {
+    for (name, change) in CHANGES {
         let spent = Spent::begin(istiod)?;
         let mut wait = Wait::default();
         for round in 0..ROUNDS {
-            wait.add(proxies.change(concerned, LIMIT, || change(round))?);
+            wait.add(proxies.change(concerned, LIMIT, || change(mesh, round))?);
         }
         spent.print(name, &wait)?;
         eprintln!("  {} of {} proxies were sent it", wait.reached(ROUNDS), PROXIES);
