@@ -101,6 +101,7 @@ pub struct Response {
     pub removed: Vec<Arc<str>>,
 }
 
+/// The whole message at once; a stream carries it in pieces.
 impl From<Response> for DeltaDiscoveryResponse {
     fn from(response: Response) -> Self {
         DeltaDiscoveryResponse {
@@ -114,6 +115,7 @@ impl From<Response> for DeltaDiscoveryResponse {
     }
 }
 
+/// The whole message at once; a stream carries it in pieces.
 impl From<Response> for DiscoveryResponse {
     fn from(response: Response) -> Self {
         DiscoveryResponse {

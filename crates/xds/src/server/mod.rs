@@ -1,5 +1,6 @@
 //! The serving end.
 
+mod body;
 mod message;
 mod session;
 mod subscription;

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::{Stream, StreamExt};
-use lateen_api::discovery::{
-    DELTA_PATH, DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse, STREAM_PATH,
-};
+use lateen_api::discovery::{DELTA_PATH, DeltaDiscoveryRequest, DiscoveryRequest, STREAM_PATH};
 use tonic::body::Body;
-use tonic::server::{Grpc, NamedService, StreamingService};
+use tonic::codec::Codec;
+use tonic::metadata::{GRPC_CONTENT_TYPE, MetadataMap};
+use tonic::server::NamedService;
 use tonic::{Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use super::body;
 use super::message::{Request, Response};
 use crate::MAX_MESSAGE_BYTES;
 
@@ -74,60 +75,31 @@ where
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let ads = self.ads.clone();
         match request.uri().path() {
-            DELTA_PATH => Box::pin(async move { Ok(grpc().streaming(Delta(ads), request).await) }),
-            STREAM_PATH => Box::pin(async move { Ok(grpc().streaming(Sotw(ads), request).await) }),
+            DELTA_PATH => Box::pin(async move { Ok(answer::<_, _, DeltaDiscoveryRequest>(ads, true, request).await) }),
+            STREAM_PATH => Box::pin(async move { Ok(answer::<_, _, DiscoveryRequest>(ads, false, request).await) }),
             _ => Box::pin(async { Ok(Status::unimplemented("no such discovery method").into_http()) }),
         }
     }
 }
 
-fn grpc<Req, Resp>() -> Grpc<ProstCodec<Resp, Req>>
-where
-    Req: prost::Message + Default + Send + 'static,
-    Resp: prost::Message + Default + Send + 'static,
-{
-    Grpc::new(ProstCodec::default()).apply_max_message_size_config(Some(MAX_MESSAGE_BYTES), None)
-}
-
-struct Delta<T>(Arc<T>);
-struct Sotw<T>(Arc<T>);
-
-type Reply<M> = Pin<Box<dyn Stream<Item = Result<M, Status>> + Send>>;
-type ReplyFuture<M> = Pin<Box<dyn Future<Output = Result<tonic::Response<Reply<M>>, Status>> + Send>>;
-
-impl<T: Ads> StreamingService<DeltaDiscoveryRequest> for Delta<T> {
-    type Response = DeltaDiscoveryResponse;
-    type ResponseStream = Reply<DeltaDiscoveryResponse>;
-    type Future = ReplyFuture<DeltaDiscoveryResponse>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<DeltaDiscoveryRequest>>) -> Self::Future {
-        Box::pin(serve(self.0.clone(), true, request))
-    }
-}
-
-impl<T: Ads> StreamingService<DiscoveryRequest> for Sotw<T> {
-    type Response = DiscoveryResponse;
-    type ResponseStream = Reply<DiscoveryResponse>;
-    type Future = ReplyFuture<DiscoveryResponse>;
-
-    fn call(&mut self, request: tonic::Request<Streaming<DiscoveryRequest>>) -> Self::Future {
-        Box::pin(serve(self.0.clone(), false, request))
-    }
-}
-
-async fn serve<T, Req, Resp>(
-    ads: Arc<T>,
-    delta: bool,
-    request: tonic::Request<Streaming<Req>>,
-) -> Result<tonic::Response<Reply<Resp>>, Status>
+async fn answer<T, B, M>(ads: Arc<T>, delta: bool, request: http::Request<B>) -> http::Response<Body>
 where
     T: Ads,
-    Req: Into<Request> + Send + 'static,
-    Resp: From<Response> + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+    M: prost::Message + Default + Into<Request> + 'static,
 {
-    let (metadata, extensions, stream) = request.into_parts();
-    let head = tonic::Request::from_parts(metadata, extensions, ());
-    let requests: RequestStream = Box::pin(stream.map(|item| item.map(Into::into)));
-    let responses = ads.connect(head, delta, requests).await?;
-    Ok(tonic::Response::new(Box::pin(responses.map(|item| item.map(Resp::from)))))
+    let (head, body) = request.into_parts();
+    let head = tonic::Request::from_parts(MetadataMap::from_headers(head.headers), head.extensions, ());
+    // Only the decoder of the codec is used: responses are encoded piece by piece.
+    let decoder = ProstCodec::<M, M>::default().decoder();
+    let requests = Streaming::new_request(decoder, body, None, Some(MAX_MESSAGE_BYTES));
+    let requests: RequestStream = Box::pin(requests.map(|item| item.map(Into::into)));
+    let responses = match ads.connect(head, delta, requests).await {
+        Ok(responses) => responses,
+        Err(status) => return status.into_http(),
+    };
+    let mut response = http::Response::new(Body::new(body::Body::new(delta, responses)));
+    response.headers_mut().insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    response
 }
