@@ -25,6 +25,8 @@ pub enum Fact {
     Declared,
     /// All VirtualServices.
     VirtualServices,
+    /// What VirtualServices put in reach of a Sidecar: their hosts, who sees them, and where they lead.
+    Reach,
     /// DestinationRules for one host.
     DestinationRules(Hostname),
     /// All PeerAuthentications.

@@ -4,6 +4,7 @@
 
 pub mod delegation;
 mod destination_rules;
+mod destinations;
 mod endpoints;
 mod peer_authentication;
 mod policies;
@@ -14,6 +15,7 @@ mod virtual_services;
 mod visibility;
 
 pub use destination_rules::{DestinationRules, TrafficRule};
+pub(crate) use destinations::{Place, destinations};
 pub use endpoints::{Endpoint, EndpointIndex, ServiceEndpoints};
 pub use peer_authentication::{MtlsMode, PeerAuthentications, WorkloadMtls};
 pub use policies::{Attached, Policies};

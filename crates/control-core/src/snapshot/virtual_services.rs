@@ -1,10 +1,11 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use lateen_api::istio as api;
 use lateen_mesh::Hostname;
 
-use super::WILDCARDS;
+use super::{WILDCARDS, destinations};
+use crate::reads::{Changes, Fact};
 use crate::resource::{Config, Key};
 
 /// VirtualServices in force, by age and by host.
@@ -16,20 +17,33 @@ pub struct VirtualServices {
 }
 
 impl VirtualServices {
-    /// Puts an object in place of the one of the same name.
-    pub(crate) fn replace(&mut self, key: &Key, new: Option<Config<api::VirtualService>>) {
-        if let Some(at) = self.by_age.iter().position(|vs| is_named(vs, key)) {
-            let old = self.by_age.remove(at);
-            for host in hosts(&old) {
-                if let Some(list) = self.by_host.get_mut(&host) {
-                    list.retain(|vs| !is_named(vs, key));
-                    if list.is_empty() {
-                        self.by_host.remove(&host);
-                    }
+    /// Puts an object in place of the one of the same name, and says what that changes.
+    pub(crate) fn replace(&mut self, key: &Key, new: Option<Config<api::VirtualService>>, changes: &mut Changes) {
+        let old = self.remove(key);
+        changes.add(Fact::VirtualServices);
+        if old.as_deref().map(Reach::of) != new.as_ref().map(Reach::of) {
+            changes.add(Fact::Reach);
+        }
+        if let Some(new) = new {
+            self.insert(Arc::new(new));
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<Arc<Config<api::VirtualService>>> {
+        let at = self.by_age.iter().position(|vs| is_named(vs, key))?;
+        let old = self.by_age.remove(at);
+        for host in hosts(&old) {
+            if let Some(list) = self.by_host.get_mut(&host) {
+                list.retain(|vs| !is_named(vs, key));
+                if list.is_empty() {
+                    self.by_host.remove(&host);
                 }
             }
         }
-        let Some(new) = new.map(Arc::new) else { return };
+        Some(old)
+    }
+
+    fn insert(&mut self, new: Arc<Config<api::VirtualService>>) {
         for host in hosts(&new) {
             let list = self.by_host.entry(host).or_default();
             if !list.iter().any(|vs| Arc::ptr_eq(vs, &new)) {
@@ -66,6 +80,24 @@ impl VirtualServices {
     }
 }
 
+/// What a VirtualService says to [`Fact::Reach`].
+#[derive(PartialEq)]
+struct Reach<'a> {
+    gateways: &'a [String],
+    hosts: &'a [String],
+    export_to: &'a [String],
+    destinations: BTreeSet<(&'a str, Option<u32>)>,
+}
+
+impl<'a> Reach<'a> {
+    fn of(vs: &'a Config<api::VirtualService>) -> Self {
+        let api::VirtualService { gateways, hosts, export_to, .. } = &*vs.spec;
+        let port = |to: &api::Destination| to.port.as_ref().map(|port| port.number);
+        let destinations = destinations(&vs.spec).map(|(_, to)| (to.host.as_str(), port(to))).collect();
+        Self { gateways, hosts, export_to, destinations }
+    }
+}
+
 fn is_named(vs: &Config<api::VirtualService>, key: &Key) -> bool {
     vs.meta.name == key.name && vs.meta.namespace == key.namespace
 }
@@ -89,7 +121,7 @@ mod tests {
         let meta = Meta { name: name.into(), namespace: "a".into(), created: created.into(), ..Meta::default() };
         let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
         let spec = Arc::new(api::VirtualService { hosts, ..Default::default() });
-        all.replace(&key(name), Some(Config { meta, spec, allocated: Vec::new() }));
+        all.replace(&key(name), Some(Config { meta, spec, allocated: Vec::new() }), &mut Changes::default());
     }
 
     fn key(name: &str) -> Key {
@@ -117,7 +149,7 @@ mod tests {
         assert_eq!(covering(&all, "*.org"), [pair("*", "any")]);
 
         put(&mut all, "old", "1", &["ratings"]);
-        all.replace(&key("any"), None);
+        all.replace(&key("any"), None, &mut Changes::default());
         assert_eq!(covering(&all, reviews), [pair(reviews, "young")]);
         assert_eq!(covering(&all, "x.b.org"), []);
         assert_eq!(all.iter().map(|vs| vs.meta.name.as_str()).collect::<Vec<_>>(), ["old", "young"]);

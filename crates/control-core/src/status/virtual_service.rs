@@ -9,9 +9,9 @@ use super::fault::{self, Fault};
 use super::proxies::{Group, Reach};
 use super::{Judge, Report};
 use crate::resource::{Config, Key, Kind, Resolution, Service};
-use crate::snapshot::hosts;
+use crate::snapshot::{Place, destinations, hosts};
+use crate::translate::applies_to_mesh;
 use crate::translate::gateway::{ServerHost, shared};
-use crate::translate::{Place, applies_to_mesh, destinations};
 
 /// Domain of Kubernetes Services.
 const CLUSTER_SUFFIX: &str = ".svc.cluster.local";

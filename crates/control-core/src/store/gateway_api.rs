@@ -74,8 +74,7 @@ impl Store {
         }
         if old.virtual_services != new.virtual_services {
             let all = Arc::make_mut(&mut self.state.virtual_services);
-            put_virtual_services(all, &old.virtual_services, &new.virtual_services);
-            changes.add(Fact::VirtualServices);
+            put_virtual_services(all, &old.virtual_services, &new.virtual_services, &mut changes);
         }
         self.put_destination_rules(&old, &new, &mut changes);
         for granted in old.granted.symmetric_difference(&new.granted) {
@@ -208,14 +207,15 @@ fn put_virtual_services(
     all: &mut VirtualServices,
     old: &[Config<api::VirtualService>],
     new: &[Config<api::VirtualService>],
+    changes: &mut Changes,
 ) {
     let key = |meta: &Meta| Key::new(Kind::VirtualService, &meta.namespace, &meta.name);
     let mut gone: BTreeMap<Key, &Config<api::VirtualService>> = old.iter().map(|vs| (key(&vs.meta), vs)).collect();
     for vs in new {
         let key = key(&vs.meta);
         if gone.remove(&key).is_none_or(|before| before != vs) {
-            all.replace(&key, Some(vs.clone()));
+            all.replace(&key, Some(vs.clone()), changes);
         }
     }
-    gone.keys().for_each(|key| all.replace(key, None));
+    gone.keys().for_each(|key| all.replace(key, None, changes));
 }

@@ -40,7 +40,7 @@ impl Store {
                     replace_by_age(Arc::make_mut(&mut state.gateways), &old, None);
                 }
                 Kind::VirtualService if gone(&old.namespace, &old.name, old.kind) => {
-                    Arc::make_mut(&mut state.virtual_services).replace(&old, None);
+                    Arc::make_mut(&mut state.virtual_services).replace(&old, None, changes);
                 }
                 _ => {}
             }
@@ -51,11 +51,10 @@ impl Store {
         }
         for vs in services {
             let key = key(Kind::VirtualService, &vs.meta);
-            Arc::make_mut(&mut state.virtual_services).replace(&key, Some(vs));
+            Arc::make_mut(&mut state.virtual_services).replace(&key, Some(vs), changes);
         }
         self.of_ingresses = made;
         changes.add(Fact::Gateways);
-        changes.add(Fact::VirtualServices);
     }
 
     fn served<'r>(&self, resource: &'r Resource) -> Option<&'r Ingress> {

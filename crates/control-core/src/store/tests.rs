@@ -272,3 +272,18 @@ fn service_entries_that_differ_in_ports_only_are_one_service() {
     store.apply(Event::Delete(Key::new(Kind::ServiceEntry, "default", "second")));
     assert_eq!(both(&store, 2), ["10.0.0.3"]);
 }
+
+#[test]
+fn only_where_virtual_services_lead_changes_what_a_sidecar_reaches() {
+    let mut store = Store::new();
+    let mut touches_reach = |hosts: &str, timeout: &str, to: &str| {
+        let route = json!({"timeout": timeout, "route": [{"destination": {"host": to}}]});
+        let changes = store.apply(virtual_service("web", json!({"hosts": [hosts], "http": [route]})));
+        assert!(changes.touch(&ReadSet::from_iter([Fact::VirtualServices])));
+        changes.touch(&ReadSet::from_iter([Fact::Reach]))
+    };
+    assert!(touches_reach("web", "1s", "web"), "new");
+    assert!(!touches_reach("web", "2s", "web"), "another timeout");
+    assert!(touches_reach("web", "2s", "web-v2"), "leads elsewhere");
+    assert!(touches_reach("shop", "2s", "web-v2"), "for another host");
+}

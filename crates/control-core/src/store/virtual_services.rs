@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lateen_api::istio as api;
 
 use super::Store;
-use crate::reads::{Changes, Fact};
+use crate::reads::Changes;
 use crate::resource::{Config, Key, Kind, Resource};
 use crate::snapshot::delegation::{self, Found};
 
@@ -19,22 +19,18 @@ impl Store {
         if was_delegate || is_delegate {
             touched.extend(self.roots_of(key));
         }
-        touched.iter().for_each(|key| self.put_virtual_service(key));
+        touched.iter().for_each(|key| self.put_virtual_service(key, changes));
         let delegated = |c: &Config<api::VirtualService>| delegation::delegates(&c.spec);
         let was_root = old.and_then(Resource::virtual_service).is_some_and(delegated);
         if was_delegate || is_delegate || was_root || self.virtual_service(key).is_some_and(delegated) {
             self.update_delegates();
         }
-        changes.add(Fact::VirtualServices);
     }
 
     /// Merges anew all that delegate: whether a delegate is visible may depend on the settings of the mesh.
     pub(super) fn update_roots(&mut self, changes: &mut Changes) {
         let roots: Vec<Key> = self.roots().map(|(key, _)| key.clone()).collect();
-        if !roots.is_empty() {
-            roots.iter().for_each(|key| self.put_virtual_service(key));
-            changes.add(Fact::VirtualServices);
-        }
+        roots.iter().for_each(|key| self.put_virtual_service(key, changes));
     }
 
     /// Notes who delegates to whom.
@@ -72,7 +68,7 @@ impl Store {
         self.roots().filter(|(_, config)| refers(config)).map(|(key, _)| key.clone()).collect()
     }
 
-    fn put_virtual_service(&mut self, key: &Key) {
+    fn put_virtual_service(&mut self, key: &Key, changes: &mut Changes) {
         let mut findings = Vec::new();
         let in_force = self.virtual_service(key).filter(|c| !delegation::is_delegate(&c.spec)).map(|config| {
             if !delegation::delegates(&config.spec) {
@@ -82,7 +78,7 @@ impl Store {
             findings = merged.findings;
             merged.config
         });
-        Arc::make_mut(&mut self.state.virtual_services).replace(key, in_force);
+        Arc::make_mut(&mut self.state.virtual_services).replace(key, in_force, changes);
         if findings.is_empty() && !self.state.delegation_findings.contains_key(key) {
             return;
         }

@@ -37,7 +37,7 @@ use crate::view::ProxyView;
 pub(crate) use authorization::has_provider;
 pub use gateway::{ServerHost, shared};
 pub use name::ClusterName;
-pub(crate) use route::{Place, applies_to_mesh, destinations};
+pub(crate) use route::applies_to_mesh;
 pub use scope::Scope;
 pub use secret::is_granted;
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use lateen_api::istio::SidecarOutboundMode;
 use lateen_mesh::Hostname;
 
-use super::route::{destinations, virtual_services};
+use super::route::virtual_services;
 use crate::reads::{Fact, ReadSet};
 use crate::resource::{Registry, Service};
-use crate::snapshot::{EgressScope, Snapshot, hosts};
+use crate::snapshot::{EgressScope, Snapshot, destinations, hosts};
 use crate::view::ProxyView;
 
 /// Stands for all ports of a destination.
@@ -39,7 +39,7 @@ impl<'a> Scope<'a> {
         let allows_any = policy.map_or(snapshot.mesh.allow_any(), |p| p.mode == Some(SidecarOutboundMode::AllowAny));
         let egress = EgressScope::new(sidecar, &view.namespace);
         if egress.restricts() {
-            reads.read(Fact::VirtualServices);
+            reads.read(Fact::Reach);
         }
         Self { view, snapshot, egress, allows_any, destinations: OnceCell::new() }
     }

@@ -1,7 +1,6 @@
 //! Route configurations (RDS).
 
 mod action;
-mod destinations;
 mod domains;
 mod fault;
 mod header;
@@ -12,7 +11,6 @@ mod select;
 mod virtual_host;
 
 pub use action::Rule;
-pub use destinations::{Place, destinations};
 pub use inbound::inbound_routes;
 pub use matching::Via;
 pub use select::{applies_to_mesh, destination_cluster, virtual_services, virtual_services_for};
