@@ -48,19 +48,40 @@ impl<'a> Course<'a> {
                 .replace("${sidecar}", container);
             course.kubectl.apply_text(&manifest)?;
         }
+        course.wait()?;
+        Ok(course)
+    }
+
+    /// Replaces the clients' pods: a sidecar's memory tells of what it did before.
+    ///
+    /// # Errors
+    /// When the new ones don't become ready.
+    pub fn renew(&self) -> anyhow::Result<()> {
+        for racer in RACERS {
+            self.kubectl.run(&["rollout", "restart", "-n", racer, "deployment/client"])?;
+        }
+        self.wait()?;
+        for racer in RACERS {
+            eventually(Duration::from_secs(60), || self.sidecar(racer, "client").map(drop))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until all pods are ready, and each client gets an answer from its server.
+    fn wait(&self) -> anyhow::Result<()> {
         for racer in RACERS {
             for app in ["client", "server"] {
                 let deployment = format!("deployment/{app}");
-                course.kubectl.run(&["rollout", "status", "-n", racer, &deployment, "--timeout=90s"])?;
+                self.kubectl.run(&["rollout", "status", "-n", racer, &deployment, "--timeout=90s"])?;
             }
             eventually(Duration::from_secs(30), || {
-                let status = course.in_client(racer, "curl -s -o /dev/null -w '%{http_code}' http://server/")?;
+                let status = self.in_client(racer, "curl -s -o /dev/null -w '%{http_code}' http://server/")?;
                 ensure!(status == "200", "the server of {racer} answers {status}");
                 Ok(())
             })?;
         }
         std::thread::sleep(SETTLE);
-        Ok(course)
+        Ok(())
     }
 
     /// Runs a shell script in the racer's client pod and returns what it prints.

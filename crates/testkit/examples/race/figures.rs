@@ -104,6 +104,7 @@ pub const ALL: &[Figure] = &[
             let first = racer == RACERS[0];
             if first {
                 course.crowd(1000)?;
+                course.renew()?;
             }
             let resident = course.sidecar(racer, "client")?.resident()?;
             if !first {
@@ -134,6 +135,9 @@ fn bulk(run: &load::Run) -> anyhow::Result<Vec<f64>> {
 /// Memory of the client's sidecar for each of 10,000 connections that were used once and rest.
 fn idle_connections(course: &Course<'_>, racer: &str, _: u32) -> anyhow::Result<Vec<f64>> {
     const COUNT: f64 = 10_000.0;
+    if racer == RACERS[0] {
+        course.renew()?;
+    }
     let sidecar = course.sidecar(racer, "client")?;
     let before = sidecar.resident()?;
     let script = "import socket, sys, time\n\

@@ -27,6 +27,9 @@ struct Effort {
 
 fn main() -> anyhow::Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    let is_known = |arg: &String| matches!(arg.as_str(), "--quick" | "--write" | "--only");
+    let unknown = args.iter().find(|arg| arg.starts_with("--") && !is_known(arg));
+    anyhow::ensure!(unknown.is_none(), "usage: race [--quick] [--write FILE] [--only PART-OF-A-NAME]");
     let quick = args.iter().any(|arg| arg == "--quick");
     let after = |flag: &str| args.iter().position(|arg| arg == flag).and_then(|at| args.get(at + 1));
     let (file, only) = (after("--write"), after("--only"));
