@@ -71,9 +71,22 @@ pub fn kill(home: &Path, select: impl Fn(&Process) -> bool) -> anyhow::Result<()
 /// # Errors
 /// When it is gone.
 pub fn cpu(pid: u32) -> anyhow::Result<f64> {
+    seconds(pid, 11, 2)
+}
+
+/// When a process started, in seconds since the machine did; counted in steps of 10 ms.
+///
+/// # Errors
+/// When it is gone.
+pub fn started(pid: u32) -> anyhow::Result<f64> {
+    seconds(pid, 19, 1)
+}
+
+/// The sum of `count` fields of `/proc/PID/stat` that count ticks of the clock; the first after the name is 0.
+fn seconds(pid: u32, from: usize, count: usize) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).with_context(|| format!("process {pid}"))?;
     let (_, rest) = stat.rsplit_once(") ").context("stat")?;
-    let ticks = rest.split(' ').skip(11).take(2).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
+    let ticks = rest.split(' ').skip(from).take(count).map(str::parse::<f64>).sum::<Result<f64, _>>()?;
     Ok(ticks / 100.0)
 }
 

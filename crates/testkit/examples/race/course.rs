@@ -1,6 +1,5 @@
 //! The course: for each racer a namespace with the same client, servers and resources; only the sidecars differ.
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -68,7 +67,10 @@ impl<'a> Course<'a> {
     }
 
     /// Waits until all pods are ready, and each client gets an answer from its server.
-    fn wait(&self) -> anyhow::Result<()> {
+    ///
+    /// # Errors
+    /// When they don't become so in time.
+    pub fn wait(&self) -> anyhow::Result<()> {
         for racer in RACERS {
             for app in ["client", "server"] {
                 let deployment = format!("deployment/{app}");
@@ -120,23 +122,12 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Adds as many Services, each with a VirtualService, as `count` says; all racers' proxies get them.
+    /// Adds what is in `manifest`, all of it in the namespace `crowd`; all racers' proxies get it.
     ///
     /// # Errors
-    /// When they aren't accepted.
-    pub fn crowd(&self, count: usize) -> anyhow::Result<()> {
-        let mut manifest = "apiVersion: v1\nkind: Namespace\nmetadata: {name: crowd}\n".to_owned();
-        for i in 0..count {
-            write!(
-                manifest,
-                "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{i}, namespace: crowd}}\n\
-                 spec: {{ports: [{{name: http, port: 80}}]}}\n\
-                 ---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: s{i}, namespace: crowd}}\n\
-                 spec: {{hosts: [s{i}], http: [{{match: [{{uri: {{prefix: /v1}}}}], route: [{{destination: {{host: s{i}}}}}]}}, \
-                 {{route: [{{destination: {{host: s{i}}}}}], timeout: 3s}}]}}\n"
-            )?;
-        }
-        self.kubectl.apply_text(&manifest)?;
+    /// When it isn't accepted.
+    pub fn crowd(&self, manifest: &str) -> anyhow::Result<()> {
+        self.kubectl.apply_text(&format!("apiVersion: v1\nkind: Namespace\nmetadata: {{name: crowd}}\n{manifest}"))?;
         std::thread::sleep(SETTLE);
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! What is measured.
 
 use crate::course::{Course, RACERS};
-use crate::load;
+use crate::crowd::{endpoints, services};
+use crate::{load, start};
 
 /// One measurement, which may give several figures.
 pub struct Figure {
@@ -96,22 +97,25 @@ pub const ALL: &[Figure] = &[
         measure: idle_connections,
     },
     Figure {
+        name: "start of a sidecar",
+        parts: &[less("time to the first request", "ms", 0.2)],
+        quick: false,
+        at_most: usize::MAX,
+        measure: |course, racer, _| Ok(vec![start::to_first_request(course, racer)?]),
+    },
+    Figure {
         name: "1,000 services with routes",
-        parts: &[less("memory", "MiB", 0.15)],
+        parts: &[less("memory", "MiB", 0.15), less("time to the first request", "ms", 0.05)],
         quick: false,
         at_most: 1,
-        measure: |course, racer, _| {
-            let first = racer == RACERS[0];
-            if first {
-                course.crowd(1000)?;
-                course.renew()?;
-            }
-            let resident = course.sidecar(racer, "client")?.resident()?;
-            if !first {
-                course.empty()?;
-            }
-            Ok(vec![resident])
-        },
+        measure: |course, racer, _| among(course, racer, &services(1000)),
+    },
+    Figure {
+        name: "10,000 endpoints in 100 services",
+        parts: &[less("memory", "MiB", 0.15), less("time to the first request", "ms", 0.05)],
+        quick: false,
+        at_most: 1,
+        measure: |course, racer, _| among(course, racer, &endpoints(100, 100)),
     },
 ];
 
@@ -125,6 +129,19 @@ const fn saturation(
 
 fn both(run: &load::Run) -> anyhow::Result<Vec<f64>> {
     Ok(vec![run.cpu_per_request(), run.rate])
+}
+
+/// Memory and start of a sidecar in a mesh that has much else.
+fn among(course: &Course<'_>, racer: &str, crowd: &str) -> anyhow::Result<Vec<f64>> {
+    if racer == RACERS[0] {
+        course.crowd(crowd)?;
+    }
+    let start = start::to_first_request(course, racer)?;
+    let resident = course.sidecar(racer, "client")?.resident()?;
+    if racer != RACERS[0] {
+        course.empty()?;
+    }
+    Ok(vec![resident, start])
 }
 
 /// Milliseconds of processor time for 10^9 bytes, where each answer has 1 MiB.

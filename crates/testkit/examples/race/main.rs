@@ -2,10 +2,12 @@
 //! Prints ratios, and writes them to the file named by `--write`; `--only TEXT` picks figures by name. Judges nothing.
 
 mod course;
+mod crowd;
 mod figures;
 mod load;
 mod report;
 mod sidecar;
+mod start;
 
 use std::time::Instant;
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use lateen_testkit::processes;
 
 /// The processes of one sidecar: the proxy, and the agent beside it where it has one.
@@ -44,6 +44,20 @@ impl Sidecar {
     pub fn cpu(&self) -> anyhow::Result<f64> {
         let seconds: f64 = self.pids.iter().map(|pid| processes::cpu(*pid)).sum::<anyhow::Result<_>>()?;
         Ok(seconds * 1e6)
+    }
+
+    /// When its first process started, in seconds since the machine did.
+    ///
+    /// # Errors
+    /// When the sidecar is gone.
+    pub fn started(&self) -> anyhow::Result<f64> {
+        let all = self.pids.iter().map(|pid| processes::started(*pid)).collect::<anyhow::Result<Vec<_>>>()?;
+        all.into_iter().min_by(f64::total_cmp).context("a process")
+    }
+
+    /// A process that shares the pod's network.
+    pub fn pid(&self) -> u32 {
+        self.proxy
     }
 
     /// Resident memory of the proxy alone, in MiB.
