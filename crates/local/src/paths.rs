@@ -64,6 +64,11 @@ impl Home {
         self.run().join("state.json")
     }
 
+    /// The program that the cluster runs, whatever becomes of the file that it was started from.
+    pub fn program(&self) -> PathBuf {
+        self.run().join("lateen")
+    }
+
     /// Where the sandbox mounts its private tmpfs; empty when seen from outside.
     pub fn private(&self) -> PathBuf {
         self.run().join("private")

@@ -79,6 +79,16 @@ impl Cluster {
         self.run(&["down"]).map(drop)
     }
 
+    /// Puts a new file in the place of the program of [`User::Nobody`], as an upgrade does.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn replace_program(&self) -> anyhow::Result<()> {
+        let new = self.user_home.path().join("new");
+        std::fs::copy(&self.binary, &new)?;
+        Ok(std::fs::rename(new, self.user_home.path().join("lateen"))?)
+    }
+
     /// Runs `lateen ARGS` as the mesh's user and returns what it wrote to standard output.
     ///
     /// # Errors

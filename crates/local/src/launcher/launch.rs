@@ -16,7 +16,7 @@ use super::diagnose::Machine;
 use super::idmap::IdMap;
 use super::progress::Progress;
 use super::state::{Lock, Running, running};
-use super::{UpError, exit, kubeconfig, sockets};
+use super::{UpError, exit, kubeconfig, program, sockets};
 use crate::options::UpOptions;
 use crate::paths::Home;
 use crate::reexec::Stage;
@@ -219,7 +219,7 @@ impl Sandbox {
         let (channel, theirs) = Channel::pair().map_err(|e| UpError::process("make a channel", e))?;
         let log = open_log(home)?;
         let child = Stage::SandboxEnter
-            .command()
+            .command_from(&program::keep(home))
             .stdin(Stdio::from(theirs.into_fd()))
             .stdout(log.try_clone().map_err(|e| UpError::state(&home.log(), e))?)
             .stderr(log)

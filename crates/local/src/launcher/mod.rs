@@ -6,6 +6,7 @@ mod down;
 mod idmap;
 mod kubeconfig;
 mod launch;
+mod program;
 mod progress;
 mod sockets;
 mod state;
