@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lateen_api::envoy::envoy::config::core::v3::address;
 use lateen_api::envoy::envoy::config::endpoint::v3::lb_endpoint::HostIdentifier;
 
-use super::{Loaded, Loader, RouteTableId, Tables, endpoint};
+use super::{Loaded, Loader, RouteTableId, Tables, convert, endpoint};
 use crate::balance::Ring;
 use crate::chain::Terminal;
 use crate::cluster::{Cluster, ClusterConfig, Discovery};
@@ -45,16 +45,14 @@ impl Loader {
     }
 
     fn endpoints(&self, loaded: &Loaded, old: Option<&EndpointSet>) -> EndpointSet {
-        let assignment = match &loaded.config.discovery {
-            Discovery::Eds(name) => self.assignments.get(&**name),
-            _ => loaded.assignment.as_ref(),
-        };
-        let Some(assignment) = assignment else {
-            return EndpointSet::default();
-        };
         let resolve = |host: &str| self.resolved.get(host).cloned().unwrap_or_default();
+        let build = |assignment: &_| endpoint::endpoints(&loaded.config, assignment, &resolve, old);
+        let built = match &loaded.config.discovery {
+            Discovery::Eds(name) => self.assignments.get(&**name).map(|bytes| build(&convert::decode(bytes)?)),
+            _ => loaded.assignment.as_ref().map(build),
+        };
         // Assignments are checked when they come; one that came before its cluster may still not fit it.
-        endpoint::endpoints(&loaded.config, assignment, &resolve, old).unwrap_or_default()
+        built.and_then(Result::ok).unwrap_or_default()
     }
 
     fn warm(&self, id: ClusterId) -> bool {

@@ -1,6 +1,6 @@
 //! Endpoint assignments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -28,9 +28,11 @@ pub fn endpoints(
     old: Option<&EndpointSet>,
 ) -> Result<EndpointSet, LoadError> {
     let mut priorities: BTreeMap<u32, Priority> = BTreeMap::new();
+    let states = old.iter().flat_map(|old| old.iter()).map(|endpoint| (endpoint.id, &endpoint.state)).collect();
+    let mut build = Build { config, resolve, states, last: None };
     for group in &assignment.endpoints {
         let priority = priorities.entry(group.priority).or_default();
-        let built = locality(config, group, resolve, old)?;
+        let built = build.locality(group)?;
         priority.endpoints.extend(built.endpoints.iter().cloned());
         priority.localities.push(built);
     }
@@ -38,23 +40,52 @@ pub fn endpoints(
     Ok(EndpointSet { priorities: priorities.into_values().collect(), overprovisioning: factor.unwrap_or(140) })
 }
 
-fn locality(
-    config: &ClusterConfig,
-    group: &LocalityLbEndpoints,
-    resolve: Resolve<'_>,
-    old: Option<&EndpointSet>,
-) -> Result<LocalityGroup, LoadError> {
-    let mut endpoints = Vec::with_capacity(group.lb_endpoints.len());
-    for endpoint in &group.lb_endpoints {
-        for address in addresses(config, endpoint, resolve)? {
-            endpoints.push(Arc::new(one(config, endpoint, address, old)));
+/// The endpoints of one cluster under way.
+struct Build<'b> {
+    config: &'b ClusterConfig,
+    resolve: Resolve<'b>,
+    /// States of the endpoints that there were, by id.
+    states: HashMap<u64, &'b Arc<EndpointState>>,
+    /// Most endpoints are like the one before them in all but their address, and share that with it.
+    last: Option<Arc<Endpoint>>,
+}
+
+impl Build<'_> {
+    fn locality(&mut self, group: &LocalityLbEndpoints) -> Result<LocalityGroup, LoadError> {
+        let mut endpoints = Vec::with_capacity(group.lb_endpoints.len());
+        for endpoint in &group.lb_endpoints {
+            for address in addresses(self.config, endpoint, self.resolve)? {
+                endpoints.push(self.one(endpoint, address));
+            }
         }
+        Ok(LocalityGroup {
+            name: group.locality.as_ref().map(locality_name).unwrap_or_default().into(),
+            weight: number(group.load_balancing_weight),
+            endpoints,
+        })
     }
-    Ok(LocalityGroup {
-        name: group.locality.as_ref().map(locality_name).unwrap_or_default().into(),
-        weight: number(group.load_balancing_weight),
-        endpoints,
-    })
+
+    fn one(&mut self, proto: &LbEndpoint, address: Address) -> Arc<Endpoint> {
+        let mut endpoint = endpoint(self.config, proto, address);
+        if let Some(state) = self.states.get(&endpoint.id) {
+            endpoint.state = (*state).clone();
+        }
+        if let Some(last) = &self.last {
+            share(&mut endpoint.workload, &last.workload);
+            share(&mut endpoint.labels, &last.labels);
+            share(&mut endpoint.container_ports, &last.container_ports);
+        }
+        let endpoint = Arc::new(endpoint);
+        self.last = Some(endpoint.clone());
+        endpoint
+    }
+}
+
+/// Has `one` be the same thing as `other` if they are equal.
+fn share<T: Clone + PartialEq>(one: &mut T, other: &T) {
+    if one == other {
+        one.clone_from(other);
+    }
 }
 
 fn locality_name(locality: &Locality) -> String {
@@ -91,13 +122,12 @@ fn addresses(config: &ClusterConfig, endpoint: &LbEndpoint, resolve: Resolve<'_>
     Ok(ips.into_iter().map(|ip| Address::Socket((ip, port).into())).collect())
 }
 
-fn one(config: &ClusterConfig, proto: &LbEndpoint, address: Address, old: Option<&EndpointSet>) -> Endpoint {
+fn endpoint(config: &ClusterConfig, proto: &LbEndpoint, address: Address) -> Endpoint {
     let metadata = proto.metadata.as_ref();
     let group = |name: &str| metadata.and_then(|metadata| metadata.filter_metadata.get(name));
     let matching = group("envoy.transport_socket_match");
     let transport = config.transport(|key| matching.and_then(|fields| text(fields, key)));
     let id = config.endpoint_id(&address, &transport);
-    let state = old.and_then(|old| old.iter().find(|endpoint| endpoint.id == id)).map(|old| old.state.clone());
     let (hostname, further) = match &proto.host_identifier {
         Some(HostIdentifier::Endpoint(inner)) => (hostname(inner), further(inner)),
         _ => ("".into(), Box::default()),
@@ -120,7 +150,7 @@ fn one(config: &ClusterConfig, proto: &LbEndpoint, address: Address, old: Option
                 _ => None,
             })
             .collect(),
-        state: state.unwrap_or_else(|| Arc::new(EndpointState::default())),
+        state: Arc::default(),
     }
 }
 

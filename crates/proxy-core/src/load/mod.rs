@@ -89,7 +89,8 @@ pub struct Loader {
     clusters: BTreeMap<u32, Loaded>,
     built: HashMap<u32, Arc<Cluster>>,
     stale: BTreeSet<u32>,
-    assignments: HashMap<String, ClusterLoadAssignment>,
+    /// As they came: decoded they take several times as much.
+    assignments: HashMap<String, Bytes>,
     resolved: HashMap<String, Vec<IpAddr>>,
     routes: HashMap<u32, Arc<RouteTable>>,
     published_routes: HashMap<u32, Arc<RouteTable>>,
@@ -116,12 +117,12 @@ impl Loader {
         rejected
     }
 
-    fn upsert(&mut self, type_url: &str, name: &str, bytes: &[u8]) -> Result<(), LoadError> {
+    fn upsert(&mut self, type_url: &str, name: &str, bytes: &Bytes) -> Result<(), LoadError> {
         match type_url {
             type_url::LISTENER => self.upsert_listener(convert::decode(bytes)?),
             type_url::ROUTE => self.upsert_route(convert::decode(bytes)?),
             type_url::CLUSTER => self.upsert_cluster(convert::decode(bytes)?),
-            type_url::ENDPOINT => self.upsert_endpoints(name, convert::decode(bytes)?),
+            type_url::ENDPOINT => self.upsert_endpoints(name, bytes),
             other => Err(LoadError::Unsupported(format!("resource type {other}"))),
         }
     }
@@ -155,13 +156,14 @@ impl Loader {
         Ok(())
     }
 
-    fn upsert_endpoints(&mut self, name: &str, proto: ClusterLoadAssignment) -> Result<(), LoadError> {
+    fn upsert_endpoints(&mut self, name: &str, bytes: &Bytes) -> Result<(), LoadError> {
+        let proto: ClusterLoadAssignment = convert::decode(bytes)?;
         let name = if proto.cluster_name.is_empty() { name.to_owned() } else { proto.cluster_name.clone() };
         let users = self.clusters_of(&name);
         for id in &users {
             endpoint::endpoints(&self.clusters[id].config, &proto, &|_| Vec::new(), None)?;
         }
-        self.assignments.insert(name, proto);
+        self.assignments.insert(name, bytes.clone());
         self.stale.extend(users);
         Ok(())
     }

@@ -237,3 +237,15 @@ fn counts_about_an_endpoint_survive_changes_of_its_neighbours() {
     apply(&mut loader, type_url::ENDPOINT, assignment("v1", &["10.0.0.2", "10.0.0.1"]));
     assert!(Arc::ptr_eq(&before, &state(&loader.tables(false))));
 }
+
+#[test]
+fn endpoints_that_are_alike_share_what_they_have_in_common() {
+    let mut loader = Loader::default();
+    apply(&mut loader, type_url::CLUSTER, eds("a"));
+    apply(&mut loader, type_url::ENDPOINT, assignment("a", &["10.0.0.1", "10.0.0.2"]));
+    let cluster = loader.tables(false).cluster_by_name("a").expect("there").clone();
+    let all: Vec<_> = cluster.endpoints.iter().collect();
+    let [one, two] = &all[..] else { panic!("{all:?}") };
+    assert!(Arc::ptr_eq(&one.labels, &two.labels));
+    assert!(!Arc::ptr_eq(&one.state, &two.state), "what is counted is of one alone");
+}
